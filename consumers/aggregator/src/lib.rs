@@ -1,0 +1,1 @@
+//! Kinesis batch -> statistics, or dead letter.

@@ -1,0 +1,1 @@
+//! The ports on one machine: an embedded ACID database and local files.

@@ -1,0 +1,31 @@
+//! Objects under keys: raw readings, dead letters, curated data.
+
+use std::future::Future;
+
+/// An object store: S3, or a folder.
+pub trait Archive: Send + Sync {
+    /// Stores `bytes` under `key`, whole or not at all, replacing what was there. Durable when it returns.
+    fn put(&self, key: &str, bytes: Vec<u8>) -> impl Future<Output = Result<(), ArchiveError>> + Send;
+
+    /// The object under `key`, or `None`.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, ArchiveError>> + Send;
+
+    /// The keys that begin with `prefix`, in byte order, after `after`, at most `limit`.
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<String>, ArchiveError>> + Send;
+}
+
+/// What can go wrong with the archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The key is empty, absolute, or has a `.` or `..` segment. Permanent.
+    #[error("`{0}` is not a valid archive key")]
+    InvalidKey(String),
+    /// Passing: try again.
+    #[error("the archive is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

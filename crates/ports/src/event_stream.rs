@@ -1,0 +1,213 @@
+//! An ordered, sharded, durable stream of records: Kinesis, or its like on one machine.
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+use telemetry::Timestamp;
+
+/// A shard's name, such as `shardId-000000000000`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub String);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A record's place in its shard. Kinesis writes it as a decimal number of up to 56 digits, which fits 24 bytes;
+/// ordered as a number, which within one shard is the order of the records.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceNumber([u8; 24]);
+
+impl SequenceNumber {
+    /// From its 24 bytes, most significant first.
+    pub const fn from_be_bytes(bytes: [u8; 24]) -> Self {
+        SequenceNumber(bytes)
+    }
+
+    /// Its 24 bytes, most significant first.
+    pub const fn to_be_bytes(self) -> [u8; 24] {
+        self.0
+    }
+}
+
+impl From<u64> for SequenceNumber {
+    fn from(value: u64) -> Self {
+        let mut bytes = [0; 24];
+        bytes[16..].copy_from_slice(&value.to_be_bytes());
+        SequenceNumber(bytes)
+    }
+}
+
+impl FromStr for SequenceNumber {
+    type Err = ParseSequenceNumberError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() || text.len() > 58 || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ParseSequenceNumberError);
+        }
+        let mut bytes = [0u8; 24];
+        for digit in text.bytes() {
+            let mut carry = u16::from(digit - b'0');
+            for byte in bytes.iter_mut().rev() {
+                let product = u16::from(*byte) * 10 + carry;
+                *byte = product as u8;
+                carry = product >> 8;
+            }
+            if carry != 0 {
+                return Err(ParseSequenceNumberError);
+            }
+        }
+        Ok(SequenceNumber(bytes))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = self.0;
+        let mut digits = [0u8; 58];
+        let mut first = digits.len();
+        while first > 0 && (first == digits.len() || bytes.iter().any(|b| *b != 0)) {
+            let mut remainder = 0u16;
+            for byte in &mut bytes {
+                let dividend = (remainder << 8) | u16::from(*byte);
+                *byte = (dividend / 10) as u8;
+                remainder = dividend % 10;
+            }
+            first -= 1;
+            digits[first] = b'0' + remainder as u8;
+        }
+        // Only ASCII digits were written, so this cannot fail.
+        f.write_str(std::str::from_utf8(&digits[first..]).unwrap_or("0"))
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Not a decimal number of at most 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sequence number is a decimal number of at most 192 bits")]
+pub struct ParseSequenceNumberError;
+
+/// What a producer puts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamEntry {
+    /// Chooses the shard, by its MD5: 1-256 characters.
+    pub partition_key: String,
+    /// The record's data.
+    pub data: Vec<u8>,
+}
+
+/// The stream's word that an entry is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutReceipt {
+    /// Where it was stored.
+    pub shard_id: ShardId,
+    /// Its place there.
+    pub sequence_number: SequenceNumber,
+}
+
+/// One record as the stream holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Its place in the shard.
+    pub sequence_number: SequenceNumber,
+    /// The producer's partition key.
+    pub partition_key: String,
+    /// The record's data.
+    pub data: Vec<u8>,
+    /// When the stream took it, to the millisecond.
+    pub arrived_at: Timestamp,
+}
+
+/// A shard and its parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its name.
+    pub id: ShardId,
+    /// The shard it was split or merged from, if any.
+    pub parent: Option<ShardId>,
+    /// The other shard it was merged from, if any.
+    pub adjacent_parent: Option<ShardId>,
+}
+
+/// Where to start reading a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// The oldest record kept.
+    TrimHorizon,
+    /// After the newest record.
+    Latest,
+    /// The first record that arrived at this instant or later.
+    AtTimestamp(Timestamp),
+    /// At this record.
+    AtSequenceNumber(SequenceNumber),
+    /// After this record.
+    AfterSequenceNumber(SequenceNumber),
+}
+
+/// What one read of a shard brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordsPage {
+    /// Records in order; may be empty though more follow.
+    pub records: Vec<StreamRecord>,
+    /// Where to read on; `None` once a closed shard is read to its end.
+    pub next: Option<Position>,
+    /// How far behind the shard's newest record this page ends.
+    pub behind_latest: Duration,
+}
+
+/// A stream of records.
+pub trait EventStream: Send + Sync {
+    /// Stores `entries`, each by itself: the answer has one result an entry, in order. `Ok` only for what is durable.
+    fn put_records(
+        &self,
+        entries: Vec<StreamEntry>,
+    ) -> impl Future<Output = Vec<Result<PutReceipt, PutError>>> + Send;
+
+    /// Every shard that still holds records, parents before children.
+    fn list_shards(&self) -> impl Future<Output = Result<Vec<Shard>, StreamError>> + Send;
+
+    /// At most `limit` records of `shard` from `position` on.
+    fn get_records(
+        &self,
+        shard: &ShardId,
+        position: Position,
+        limit: usize,
+    ) -> impl Future<Output = Result<RecordsPage, StreamError>> + Send;
+
+    /// Returns when `shard` may have records from `position` on: at once where the implementation can tell, after
+    /// its polling interval where it cannot. A hint: a caller must be right without it.
+    fn records_available(&self, shard: &ShardId, position: Position) -> impl Future<Output = ()> + Send;
+}
+
+/// Why an entry was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The stream takes no more just now: try again later.
+    #[error("the stream is throttling")]
+    Throttled,
+    /// The entry is over the stream's record limit, or its partition key is not 1-256 characters. Permanent.
+    #[error("{0}")]
+    Refused(String),
+    /// Passing: try again.
+    #[error("the stream is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a shard could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// There is no such shard (any more).
+    #[error("no shard `{0}`")]
+    NoSuchShard(ShardId),
+    /// Passing: try again.
+    #[error("the stream is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,29 @@
+//! What the handlers need of the outside world: one small trait each.
+//!
+//! - **Enters and leaves**: the plain types beside each trait; nothing of AWS or of an embedded database.
+//! - **Fails**: each trait has one error enum, split by what the caller does next: reject (permanent) or
+//!   retry (passing).
+//!
+//! With the feature `contract`, [`contract`] is the suite that every implementation runs from its own tests.
+
+mod archive;
+mod checkpoints;
+mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod dead_letter_queue;
+mod event_stream;
+mod statistics_store;
+
+pub use archive::{Archive, ArchiveError};
+pub use checkpoints::{CheckpointError, Checkpoints};
+pub use clock::{Clock, SystemClock};
+pub use dead_letter_queue::{DeadLetter, DeadLetterError, DeadLetterOrigin, DeadLetterQueue};
+pub use event_stream::{
+    EventStream, ParseSequenceNumberError, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId,
+    StreamEntry, StreamError, StreamRecord,
+};
+pub use statistics_store::{
+    ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError,
+    WriteError,
+};

@@ -1,0 +1,118 @@
+//! The statistics of every device, and the ledger pages beside them: the table `device-statistics`.
+
+use serde::Serialize;
+use std::future::Future;
+use telemetry::{DeviceId, Timestamp};
+
+/// The item `statistics` of one device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatisticsItem {
+    /// Rises with every write; never falls or repeats.
+    pub revision: u64,
+    /// What people and dashboards read; computed from `state`.
+    pub attributes: StatisticsAttributes,
+    /// The device state in its versioned binary form (`statistics::DeviceState`).
+    pub state: Vec<u8>,
+}
+
+/// The readable attributes, under the names of the answer of `GET /?device_id=…`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatisticsAttributes {
+    /// Readings counted.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: Option<f64>,
+    /// Median: the mean of the two middle values for an even count.
+    pub median: Option<f64>,
+    /// Sample standard deviation (n−1); `None` under two readings.
+    pub standard_deviation: Option<f64>,
+    /// Smallest value.
+    pub minimum: Option<f64>,
+    /// Largest value.
+    pub maximum: Option<f64>,
+    /// 95% confidence interval of the mean (Student's t); `None` under two readings.
+    pub mean_confidence_95: Option<ConfidenceInterval>,
+    /// Readings that stood out from the state before them.
+    pub anomaly_count: u64,
+    /// Earliest reading's timestamp.
+    pub first_timestamp: Option<Timestamp>,
+    /// Latest reading's timestamp.
+    pub last_timestamp: Option<Timestamp>,
+    /// When this revision was written.
+    pub updated_at: Timestamp,
+}
+
+/// A closed interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ConfidenceInterval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// One ledger page: identities already counted, written once and never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerPageItem {
+    /// The sort key, `ledger#<UTC day>#<page>`.
+    pub key: String,
+    /// The page's binary form (`statistics::LedgerPage`).
+    pub page: Vec<u8>,
+    /// When the store may delete it, in seconds since the Unix epoch; `None`: never.
+    pub expires_at: Option<i64>,
+}
+
+/// Everything one batch changes for one device: written whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceWrite {
+    /// The device.
+    pub device_id: DeviceId,
+    /// The revision that was read, and that must still stand; `None`: there must be no item yet.
+    pub expected_revision: Option<u64>,
+    /// The new item; its revision is above `expected_revision`.
+    pub item: StatisticsItem,
+    /// New ledger pages, which must not exist yet; empty for most writes.
+    pub pages: Vec<LedgerPageItem>,
+}
+
+/// Statistics and ledger pages, with one conditional write a device and batch.
+pub trait StatisticsStore: Send + Sync {
+    /// The device's item, strongly consistent.
+    fn read_statistics(
+        &self,
+        device_id: &DeviceId,
+    ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send;
+
+    /// Every ledger page of the device whose key begins with `prefix` (`ledger#<UTC day>#`), in key order, strongly
+    /// consistent and complete: an error rather than a part.
+    fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<LedgerPageItem>, StoreError>> + Send;
+
+    /// Writes item and pages in one transaction, if the condition holds. Durable when it returns `Ok`.
+    fn write(&self, write: DeviceWrite) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Passing: try again.
+    #[error("the statistics store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored is not an item of this table. Permanent, and an alarm.
+    #[error("the stored item is not readable: {0}")]
+    Corrupt(String),
+}
+
+/// Why a write failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Someone else wrote: read again and plan again. Nothing was written.
+    #[error("the item has changed since it was read")]
+    ConditionFailed,
+    /// Passing: throttled, a transaction conflict, a time-out. It may have been written all the same: read again.
+    #[error("the statistics store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

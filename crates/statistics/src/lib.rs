@@ -1,0 +1,1 @@
+//! Moments, quantile sketch, device state and its binary form, ledger. Pure.

@@ -1,0 +1,96 @@
+//! A reading and its parts.
+
+use crate::Timestamp;
+use std::fmt;
+
+/// The largest magnitude of a value.
+pub const MAX_MAGNITUDE: f64 = 1e100;
+
+/// The most readings in one series or batch.
+pub const MAX_READINGS: usize = 500;
+
+/// A device's name: 1–128 of `A-Z a-z 0-9 . _ : -`, first a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// The rule, in words that follow the member's name.
+    pub const RULE: &str =
+        "must be a string of 1 to 128 characters of A-Z a-z 0-9 . _ : - that begins with a letter or digit";
+
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`DeviceId::RULE`], where the name breaks it.
+    pub fn parse(text: impl Into<String>) -> Result<Self, &'static str> {
+        let text = text.into();
+        let bytes = text.as_bytes();
+        let valid = (1..=128).contains(&bytes.len())
+            && bytes[0].is_ascii_alphanumeric()
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte));
+        if valid { Ok(DeviceId(text)) } else { Err(Self::RULE) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for DeviceId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// The sender's own name for a reading: 1–128 visible ASCII characters (`!` to `~`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventId(String);
+
+impl EventId {
+    /// The rule, in words that follow the member's name.
+    pub const RULE: &str = "must be a string of 1 to 128 visible ASCII characters";
+
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`EventId::RULE`], where the name breaks it.
+    pub fn parse(text: impl Into<String>) -> Result<Self, &'static str> {
+        let text = text.into();
+        let valid = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if valid { Ok(EventId(text)) } else { Err(Self::RULE) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One valid reading. Its identity is device and timestamp and, where there is one, `event_id`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The device.
+    pub device_id: DeviceId,
+    /// When the device read it.
+    pub timestamp: Timestamp,
+    /// What it read: finite, magnitude at most [`MAX_MAGNITUDE`], never −0.0.
+    pub value: f64,
+    /// The sender's own name for it.
+    pub event_id: Option<EventId>,
+}
+
+/// 1–500 valid readings of one device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Its readings, in the order posted.
+    pub readings: Vec<Reading>,
+}

@@ -1,0 +1,128 @@
+//! What a stream record holds: exactly a reading or a series, as UTF-8 JSON on one line, or a KPL aggregate of such
+//! records.
+
+use crate::body::{reading, series_items, series_reading};
+use crate::kpl;
+use crate::member::{json_text, members};
+use crate::{DeviceId, Reading, RejectReason, Rejection};
+
+/// One reading of a stream record, or the reason why there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedReading {
+    /// The place in a KPL aggregate, where the record is one.
+    pub sub_sequence_number: Option<u64>,
+    /// The partition key inside a KPL aggregate, which stands for the record's own.
+    pub partition_key: Option<String>,
+    /// The place in a series, where the record is one.
+    pub index: Option<u32>,
+    /// The reading, or why it can never be counted.
+    pub outcome: Result<Reading, Rejection>,
+}
+
+/// Takes a record apart. A bad reading of a series stands alone among its good ones; whatever cannot be taken apart
+/// is one [`Rejection`], so that the answer is never empty but for an empty KPL aggregate.
+pub fn decode_record(data: &[u8]) -> Vec<DecodedReading> {
+    let mut decoded = Vec::new();
+    each_part(data, |part, sub| decode_part(part, sub, &mut decoded));
+    decoded
+}
+
+/// How many readings, good or bad, [`decode_record`] finds in a record: what accounting counts as accepted.
+pub fn count_readings(data: &[u8]) -> u64 {
+    decode_record(data).len() as u64
+}
+
+/// For each reading that [`decode_record`] finds, in the same order, the payload that a dead letter carries: the
+/// whole record, or a complete one-reading body for a reading of a series.
+pub fn reading_payloads(data: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    each_part(data, |part, _| match part {
+        Part::Record(record) => match series(record) {
+            Some(Ok((device, items))) => payloads.extend(items.iter().map(|item| one_reading_body(&device, item))),
+            _ => payloads.push(record.to_vec()),
+        },
+        Part::Bad(_) => payloads.push(data.to_vec()),
+    });
+    payloads
+}
+
+/// A JSON body on one line: CR and LF, which JSON strings cannot hold, become spaces.
+pub fn one_line(body: &[u8]) -> Vec<u8> {
+    body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
+}
+
+enum Part<'a> {
+    Record(&'a [u8]),
+    Bad(Rejection),
+}
+
+/// The place of a record in a KPL aggregate, and its partition key there.
+#[derive(Clone, Copy)]
+struct Sub<'a> {
+    number: u64,
+    partition_key: &'a str,
+}
+
+/// Calls `visit` with the record itself, or with each record of a KPL aggregate.
+fn each_part(data: &[u8], mut visit: impl FnMut(Part<'_>, Option<Sub<'_>>)) {
+    if !kpl::is_aggregate(data) {
+        return visit(Part::Record(data), None);
+    }
+    match kpl::deaggregate(data) {
+        Ok(records) => {
+            for record in &records {
+                let sub = Sub { number: record.sub_sequence_number, partition_key: &record.partition_key };
+                visit(Part::Record(&record.data), Some(sub));
+            }
+        }
+        Err(error) => visit(Part::Bad(Rejection::new(RejectReason::BadAggregate, error.to_string())), None),
+    }
+}
+
+fn decode_part(part: Part<'_>, sub: Option<Sub<'_>>, decoded: &mut Vec<DecodedReading>) {
+    let mut push = |index: Option<u32>, outcome: Result<Reading, Rejection>| {
+        decoded.push(DecodedReading {
+            sub_sequence_number: sub.map(|sub| sub.number),
+            partition_key: sub.map(|sub| sub.partition_key.to_owned()),
+            index,
+            outcome,
+        });
+    };
+    let record = match part {
+        Part::Record(record) => record,
+        Part::Bad(rejection) => return push(None, Err(rejection)),
+    };
+    match series(record) {
+        Some(Ok((device, items))) => {
+            for (index, item) in items.iter().enumerate() {
+                // At most 500 readings stand in a series.
+                push(Some(index as u32), series_reading(&device, item, index));
+            }
+        }
+        Some(Err(rejection)) => push(None, Err(rejection)),
+        None => push(None, json_text(record).and_then(|json| reading(&members(json, "")?, ""))),
+    }
+}
+
+/// The series in a record, or why it is none; `None` where the record does not claim to be one.
+fn series(record: &[u8]) -> Option<Result<(DeviceId, Vec<&str>), Rejection>> {
+    let members = members(json_text(record).ok()?, "").ok()?;
+    members.readings?;
+    // A single reading that also names `readings` is refused as the reading it claims to be.
+    if members.timestamp.is_some() || members.value.is_some() {
+        return None;
+    }
+    Some(series_items(&members))
+}
+
+/// The body of one reading of a series: its own members, with the device put before them.
+fn one_reading_body(device: &DeviceId, item: &str) -> Vec<u8> {
+    let has_device = members(item, "").is_ok_and(|members| members.device_id.is_some());
+    match item.strip_prefix('{') {
+        Some(rest) if !has_device => {
+            let separator = if rest.trim_start().starts_with('}') { "" } else { "," };
+            format!("{{\"device_id\":\"{device}\"{separator}{rest}").into_bytes()
+        }
+        _ => item.as_bytes().to_vec(),
+    }
+}

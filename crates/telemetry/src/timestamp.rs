@@ -1,0 +1,152 @@
+//! Instants, as RFC 3339 writes them.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use serde::de::Error as _;
+use std::fmt;
+use std::str::FromStr;
+
+/// How far ahead of its arrival a reading's timestamp may lie by default, in seconds.
+pub const FUTURE_TOLERANCE_DEFAULT_SECONDS: i64 = 300;
+
+/// An instant between the years 0000 and 9999 (UTC), to the nanosecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(jiff::Timestamp);
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Timestamp = Timestamp(jiff::Timestamp::UNIX_EPOCH);
+
+    /// From nanoseconds since the Unix epoch; `None` outside the years 0000–9999.
+    pub fn from_nanosecond(nanoseconds: i128) -> Option<Self> {
+        let instant = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?;
+        in_range(instant).then_some(Timestamp(instant))
+    }
+
+    /// From milliseconds since the Unix epoch; `None` outside the years 0000–9999.
+    pub fn from_millisecond(milliseconds: i64) -> Option<Self> {
+        Self::from_nanosecond(i128::from(milliseconds) * 1_000_000)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub fn as_nanosecond(self) -> i128 {
+        self.0.as_nanosecond()
+    }
+
+    /// Milliseconds since the Unix epoch, rounded down.
+    pub fn as_millisecond(self) -> i64 {
+        // Ten thousand years in milliseconds fit an i64.
+        self.as_nanosecond().div_euclid(1_000_000) as i64
+    }
+
+    /// `YYYY-MM-DD` of the UTC day.
+    pub fn utc_date(self) -> String {
+        Offset::UTC.to_datetime(self.0).date().to_string()
+    }
+
+    /// The hour of the UTC day, 0–23.
+    pub fn utc_hour(self) -> u8 {
+        // An hour is never negative.
+        Offset::UTC.to_datetime(self.0).hour() as u8
+    }
+
+    /// Parses RFC 3339 with an offset: seconds 00–59, at most nine digits of a fraction.
+    ///
+    /// # Errors
+    /// The rule that is broken, in words that follow the member's name.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "must be an RFC 3339 date and time with an offset, such as 2026-01-31T12:00:00Z";
+        let bytes = text.as_bytes();
+        let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+        if bytes.len() < 20 || separators.iter().any(|(at, byte)| bytes[*at] != *byte) || !b"Tt".contains(&bytes[10]) {
+            return Err(FORM);
+        }
+        let number = |from: usize, to: usize| digits(&bytes[from..to]);
+        let fields = (number(0, 4), number(5, 7), number(8, 10), number(11, 13), number(14, 16), number(17, 19));
+        let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = fields else {
+            return Err(FORM);
+        };
+        if second == 60 {
+            return Err("must have seconds from 00 to 59; leap seconds are not taken");
+        }
+        let (nanosecond, rest) = fraction(&bytes[19..])?;
+        let offset = offset(rest).ok_or("must end in an offset: Z, or ±HH:MM with hours to 23 and minutes to 59")?;
+        let out_of_calendar = "must be a date and time that exists";
+        let civil = DateTime::new(
+            year as i16,
+            month as i8,
+            day as i8,
+            hour as i8,
+            minute as i8,
+            second as i8,
+            nanosecond as i32,
+        )
+        .map_err(|_| out_of_calendar)?;
+        let range = "must lie in the years 0000 to 9999 (UTC)";
+        let instant = offset.to_timestamp(civil).map_err(|_| range)?;
+        if in_range(instant) { Ok(Timestamp(instant)) } else { Err(range) }
+    }
+}
+
+/// The value of up to nine ASCII digits.
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+}
+
+/// The fraction in nanoseconds, and what follows it.
+fn fraction(bytes: &[u8]) -> Result<(u32, &[u8]), &'static str> {
+    let [b'.', rest @ ..] = bytes else { return Ok((0, bytes)) };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if length == 0 || length > 9 {
+        return Err("must have 1 to 9 digits after the decimal point");
+    }
+    let value = digits(&rest[..length]).unwrap_or(0) * 10u32.pow(9 - length as u32);
+    Ok((value, &rest[length..]))
+}
+
+/// `Z`, or `±HH:MM`.
+fn offset(bytes: &[u8]) -> Option<Offset> {
+    match bytes {
+        [b'Z' | b'z'] => Some(Offset::UTC),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = (hours * 3600 + minutes * 60) as i32;
+            Offset::from_seconds(if *sign == b'-' { -seconds } else { seconds }).ok()
+        }
+        _ => None,
+    }
+}
+
+fn in_range(instant: jiff::Timestamp) -> bool {
+    (0..=9999).contains(&Offset::UTC.to_datetime(instant).year())
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
