@@ -1,0 +1,43 @@
+//! How sure the mean is, and how unlikely a reading.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::function::erf::erfc;
+
+use crate::Moments;
+
+/// Readings that a state must hold before another is judged against it.
+pub const ANOMALY_AFTER_COUNT: u64 = 30;
+/// A reading whose two-sided p-value is below this is an anomaly.
+pub const ANOMALY_P_VALUE: f64 = 1e-6;
+/// The |z| whose two-sided p-value under the normal distribution is [`ANOMALY_P_VALUE`].
+pub(crate) const ANOMALY_Z: f64 = 4.891_638_475_698_85;
+
+/// The 95% confidence interval of the mean, by Student's t with n − 1 degrees of freedom: (low, high).
+///
+/// `None` under two values, and where the spread or an end is too large for a double.
+pub fn mean_confidence_95(moments: &Moments) -> Option<(f64, f64)> {
+    let mean = moments.mean()?;
+    let deviation = moments.standard_deviation()?;
+    let count = moments.count() as f64;
+    let quantile = StudentsT::new(0.0, 1.0, count - 1.0).ok()?.inverse_cdf(0.975);
+    let half_width = quantile * (deviation / count.sqrt());
+    let (low, high) = (mean - half_width, mean + half_width);
+    (low.is_finite() && high.is_finite()).then_some((low, high))
+}
+
+/// How many standard deviations a value lies from the mean of what came before it.
+///
+/// `None` under [`ANOMALY_AFTER_COUNT`] values, and where they have no spread or one too large for a double.
+pub fn z_score(before: &Moments, value: f64) -> Option<f64> {
+    if before.count() < ANOMALY_AFTER_COUNT {
+        return None;
+    }
+    let deviation = before.standard_deviation().filter(|deviation| *deviation > 0.0)?;
+    let z = (value - before.mean()?) / deviation;
+    z.is_finite().then_some(z)
+}
+
+/// The chance that a normal variable is at least as far from its mean as `z` standard deviations, on either side.
+pub fn two_sided_p_value(z: f64) -> f64 {
+    erfc(z.abs() / std::f64::consts::SQRT_2)
+}

@@ -1,0 +1,238 @@
+//! Everything that is kept of one device: its statistics, and which of its readings they hold.
+
+use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
+use crate::item_size::{ITEM_BYTES, item_size};
+use crate::window::Window;
+use crate::{CountedReading, Identity, LedgerPage, Moments, QuantileSketch};
+
+/// Bytes that the sketch may take of the item.
+pub(crate) const SKETCH_BYTES: usize = 448;
+/// The sketch gives way until so many more identities of the kind at hand would fit.
+const LEAST_WINDOW: usize = 8;
+/// The sketch gives way for so many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
+const COMFORTABLE_WINDOW: usize = 24;
+const COMFORTABLE_SKETCH_BYTES: usize = 384;
+
+/// A reading that stood far out from all before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Anomaly {
+    /// Its instant, in nanoseconds since the Unix epoch.
+    pub timestamp_ns: i128,
+    /// What it said.
+    pub value: f64,
+    /// How many standard deviations from the mean of the state before it, to the 24 bits that are kept.
+    pub z: f64,
+}
+
+/// The statistics of one device, as answers give them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// How many readings were counted.
+    pub count: u64,
+    /// The arithmetic mean.
+    pub mean: Option<f64>,
+    /// The mean of the two middle values where the count is even; from the sketch.
+    pub median: Option<f64>,
+    /// The sample standard deviation (n − 1); `None` under two readings.
+    pub standard_deviation: Option<f64>,
+    /// The least value.
+    pub minimum: Option<f64>,
+    /// The greatest value.
+    pub maximum: Option<f64>,
+    /// The 95% confidence interval of the mean by Student's t: (low, high); `None` under two readings.
+    pub mean_confidence_95: Option<(f64, f64)>,
+    /// Readings that were anomalies when they were counted.
+    pub anomaly_count: u64,
+    /// The earliest instant of a counted reading, in nanoseconds since the Unix epoch.
+    pub first_timestamp_ns: Option<i128>,
+    /// The latest.
+    pub last_timestamp_ns: Option<i128>,
+    /// The anomaly counted last.
+    pub last_anomaly: Option<Anomaly>,
+}
+
+/// One device's statistics and the ledger's part of its item: what one conditional write changes together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceState {
+    pub(crate) moments: Moments,
+    pub(crate) sketch: QuantileSketch,
+    /// Earliest and latest instant of a counted reading; `None` while nothing is counted.
+    pub(crate) range_ns: Option<(i128, i128)>,
+    pub(crate) anomaly_count: u64,
+    pub(crate) last_anomaly: Option<Anomaly>,
+    pub(crate) floor_ns: Option<i128>,
+    pub(crate) unledgered_floor_ns: Option<i128>,
+    pub(crate) window: Window,
+}
+
+impl Default for DeviceState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DeviceState {
+    /// The state of a device without readings, with the default limits: 1,024 bytes of item, 448 of them sketch.
+    pub fn new() -> Self {
+        Self {
+            moments: Moments::default(),
+            sketch: QuantileSketch::new(SKETCH_BYTES),
+            range_ns: None,
+            anomaly_count: 0,
+            last_anomaly: None,
+            floor_ns: None,
+            unledgered_floor_ns: None,
+            window: Window::default(),
+        }
+    }
+
+    /// The check of the value that this identity was counted with, where the window still holds it.
+    pub fn find(&self, identity: &Identity) -> Option<u16> {
+        self.window.find(identity)
+    }
+
+    /// The latest instant of an identity that ever left the window: at or below it, the ledger's pages decide.
+    pub fn floor_ns(&self) -> Option<i128> {
+        self.floor_ns
+    }
+
+    /// The latest instant of an identity that left the window without a page: at or below it, a reading is `late`.
+    pub fn unledgered_floor_ns(&self) -> Option<i128> {
+        self.unledgered_floor_ns
+    }
+
+    /// How many identities the window holds.
+    pub fn window_len(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Counts readings, in this order: each is judged against the state before it, folded in, and its identity recorded
+    /// in the window, which may outgrow its size until [`Self::spill`] or [`Self::trim`].
+    ///
+    /// The caller has looked the identities up. One that is in the window all the same is counted already, and ignored;
+    /// so is a value that is not finite, or a timestamp outside the years 0000 to 9999.
+    pub fn count(&mut self, readings: &[CountedReading]) {
+        for reading in readings {
+            let identity = reading.identity;
+            if !reading.value.is_finite() || !identity.is_in_range() || self.window.find(&identity).is_some() {
+                continue;
+            }
+            self.judge(reading);
+            self.moments.push(reading.value);
+            self.sketch.push(reading.value);
+            let timestamp_ns = identity.timestamp_ns;
+            let (first, last) = self.range_ns.unwrap_or((timestamp_ns, timestamp_ns));
+            self.range_ns = Some((first.min(timestamp_ns), last.max(timestamp_ns)));
+            self.window.insert(identity, reading.value_check);
+        }
+    }
+
+    fn judge(&mut self, reading: &CountedReading) {
+        let Some(z) = z_score(&self.moments, reading.value).filter(|z| z.abs() > ANOMALY_Z) else {
+            return;
+        };
+        self.anomaly_count += 1;
+        let z = f64::from((z as f32).clamp(f32::MIN, f32::MAX));
+        let value = crate::key::positive_zero(reading.value);
+        self.last_anomaly = Some(Anomaly { timestamp_ns: reading.identity.timestamp_ns, value, z });
+    }
+
+    /// The statistics as they stand.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            count: self.moments.count(),
+            mean: self.moments.mean(),
+            median: self.sketch.quantile(0.5),
+            standard_deviation: self.moments.standard_deviation(),
+            minimum: self.moments.minimum(),
+            maximum: self.moments.maximum(),
+            mean_confidence_95: mean_confidence_95(&self.moments),
+            anomaly_count: self.anomaly_count,
+            first_timestamp_ns: self.range_ns.map(|(first, _)| first),
+            last_timestamp_ns: self.range_ns.map(|(_, last)| last),
+            last_anomaly: self.last_anomaly,
+        }
+    }
+
+    /// Bytes of the device's whole item by DynamoDB's rule: readable attributes, keys and [`Self::encode`]d state. An
+    /// upper bound, which takes `revision` for 20 digits and `updated_at` for nanoseconds, and other numbers for
+    /// written in the fewest digits that read back as the same double.
+    pub fn item_size(&self, device_id: &str) -> usize {
+        item_size(device_id, &self.summary(), self.encode().len())
+    }
+
+    /// Whether the item is over 1,024 bytes, one write unit, so that the window must be emptied.
+    pub fn is_over(&self, device_id: &str) -> bool {
+        self.item_size(device_id) > ITEM_BYTES
+    }
+
+    /// Moves the whole window to ledger pages: one per UTC day, more only where one would pass `max_page_bytes`
+    /// encoded. Identities of one instant stay on one page, whatever its size. The floor rises to the latest instant
+    /// moved. Where the emptied item would leave no room for eight identities like the newest of these, the sketch
+    /// coarsens until it does.
+    pub fn spill(&mut self, device_id: &str, max_page_bytes: usize) -> Vec<LedgerPage> {
+        let entries = self.window.take();
+        if let Some((last, _)) = entries.last() {
+            self.floor_ns = self.floor_ns.max(Some(last.timestamp_ns));
+        }
+        let room_for = |identities: usize| {
+            let newest = &entries[entries.len().saturating_sub(identities)..];
+            let mut window = DeviceState::new();
+            window.window = Window::from_sorted(newest.to_vec());
+            window.range_ns = self.range_ns;
+            window.window_bytes() * identities.div_ceil(newest.len().max(1))
+        };
+        let (least, comfortable) = (room_for(LEAST_WINDOW), room_for(COMFORTABLE_WINDOW));
+        self.make_room(device_id, least, 0);
+        self.make_room(device_id, comfortable, COMFORTABLE_SKETCH_BYTES);
+        LedgerPage::split(&entries, max_page_bytes)
+    }
+
+    /// Coarsens the sketch until the item has `room` bytes left, but not below `sketch_bytes`.
+    fn make_room(&mut self, device_id: &str, room: usize, sketch_bytes: usize) {
+        self.sketch.settle();
+        let over = (self.item_size(device_id) + room).saturating_sub(ITEM_BYTES);
+        let now = self.sketch.encode().len();
+        if over > 0 && now > sketch_bytes {
+            self.sketch.give_way_to(now.saturating_sub(over).max(sketch_bytes));
+        }
+    }
+
+    /// Drops as few of the oldest identities as it takes for the item to fit, whole instants at a time; both floors
+    /// rise to the latest instant dropped. Where eight identities would not fit, the sketch coarsens first.
+    pub fn trim(&mut self, device_id: &str) {
+        if !self.is_over(device_id) {
+            return;
+        }
+        let entries = self.window.take();
+        let group_end = |cut: usize| match cut.checked_sub(1).map(|last| entries[last].0.timestamp_ns) {
+            Some(dropped_ns) => entries.partition_point(|(identity, _)| identity.timestamp_ns <= dropped_ns),
+            None => 0,
+        };
+        let eight = self.trimmed_to(&entries, entries.len().saturating_sub(LEAST_WINDOW));
+        self.make_room(device_id, eight.item_size(device_id) - self.item_size(device_id), 0);
+        // Each identity takes two bytes at the very least, so no more than this can fit.
+        let (mut over, mut fits) = (entries.len().saturating_sub(ITEM_BYTES / 2), entries.len());
+        while over < fits {
+            let cut = (over + fits) / 2;
+            if self.trimmed_to(&entries, group_end(cut)).is_over(device_id) {
+                over = cut + 1;
+            } else {
+                fits = cut;
+            }
+        }
+        *self = self.trimmed_to(&entries, group_end(fits));
+    }
+
+    /// Itself without the first `cut` of these entries as its window, and with the floors that this makes.
+    fn trimmed_to(&self, entries: &[(Identity, u16)], cut: usize) -> Self {
+        let mut trimmed = self.clone();
+        trimmed.window = Window::from_sorted(entries[cut..].to_vec());
+        if let Some(dropped) = cut.checked_sub(1) {
+            let dropped_ns = Some(entries[dropped].0.timestamp_ns);
+            trimmed.floor_ns = trimmed.floor_ns.max(dropped_ns);
+            trimmed.unledgered_floor_ns = trimmed.unledgered_floor_ns.max(dropped_ns);
+        }
+        trimmed
+    }
+}

@@ -1,0 +1,73 @@
+//! DynamoDB's size of a device's statistics item.
+//!
+//! The rule (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"): the UTF-8 bytes of the attribute
+//! names, plus the values'; strings their UTF-8 bytes; numbers one byte per two significant digits plus one (plus one
+//! more for a negative number, which the guide leaves out and its service charges); binaries their bytes; null one
+//! byte; a map three bytes, one per member, and its members' names and values.
+
+use crate::Summary;
+use crate::identity::NANOSECONDS_PER_SECOND;
+
+/// What an item may take to be one write unit.
+pub(crate) const ITEM_BYTES: usize = 1_024;
+
+/// An RFC 3339 timestamp with nanoseconds.
+const LONGEST_TIMESTAMP: usize = 30;
+/// A number of 20 digits: what a `revision` may grow to.
+const REVISION_BYTES: usize = 11;
+
+/// The bytes of a number written in the fewest digits that read back as this double.
+fn number(value: Option<f64>) -> usize {
+    let Some(value) = value else {
+        return 1;
+    };
+    let digits = format!("{value:e}");
+    let mantissa = digits.split('e').next().unwrap_or_default();
+    let significant = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    // An odd power of ten shifts the digits by one within their pairs.
+    (significant + 1).div_ceil(2) + 1 + usize::from(value < 0.0)
+}
+
+fn integer(value: u64) -> usize {
+    (value.to_string().len() + 1).div_ceil(2) + 1
+}
+
+/// A timestamp in UTC: fractions are written in groups of three digits at most.
+fn timestamp(timestamp_ns: Option<i128>) -> usize {
+    let Some(timestamp_ns) = timestamp_ns else {
+        return 1;
+    };
+    let nanoseconds = timestamp_ns.rem_euclid(NANOSECONDS_PER_SECOND);
+    match nanoseconds {
+        0 => LONGEST_TIMESTAMP - 10,
+        _ if nanoseconds % 1_000_000 == 0 => LONGEST_TIMESTAMP - 6,
+        _ if nanoseconds % 1_000 == 0 => LONGEST_TIMESTAMP - 3,
+        _ => LONGEST_TIMESTAMP,
+    }
+}
+
+/// The whole item's bytes: an upper bound, reached with a `revision` of 20 digits and an `updated_at` in nanoseconds.
+pub(crate) fn item_size(device_id: &str, summary: &Summary, state_bytes: usize) -> usize {
+    let confidence = match summary.mean_confidence_95 {
+        Some((low, high)) => 3 + 2 + "low".len() + number(Some(low)) + "high".len() + number(Some(high)),
+        None => 1,
+    };
+    let attributes = [
+        ("device_id", device_id.len()),
+        ("item", "statistics".len()),
+        ("revision", REVISION_BYTES),
+        ("count", integer(summary.count)),
+        ("mean", number(summary.mean)),
+        ("median", number(summary.median)),
+        ("standard_deviation", number(summary.standard_deviation)),
+        ("minimum", number(summary.minimum)),
+        ("maximum", number(summary.maximum)),
+        ("mean_confidence_95", confidence),
+        ("anomaly_count", integer(summary.anomaly_count)),
+        ("first_timestamp", timestamp(summary.first_timestamp_ns)),
+        ("last_timestamp", timestamp(summary.last_timestamp_ns)),
+        ("updated_at", LONGEST_TIMESTAMP),
+        ("state", state_bytes),
+    ];
+    attributes.iter().map(|(name, value)| name.len() + value).sum()
+}

@@ -1,0 +1,179 @@
+//! The device state's binary form.
+//!
+//! Version (8 bits); whether anything is counted (1), and unless it is, nothing more. Then: the power of ten (4) that
+//! divides the timestamps of this list; the latest timestamp (sign, number); how long before it the earliest is
+//! (number); the floor below the latest (1, number); the unledgered floor below the floor (1, number); the newest
+//! anomaly (1, number before the latest timestamp, value (64), z (32)); anomaly count (number); mean and sum of squares
+//! (2 × 64 each); the sketch's length in bytes (10) and bytes, which also say count, minimum and maximum; the window.
+
+use crate::bits::{BitReader, BitWriter};
+use crate::device_state::SKETCH_BYTES;
+use crate::double_double::DoubleDouble;
+use crate::identity::{EARLIEST_NS, LATEST_NS};
+use crate::identity_codec::{TIMESTAMP_BITS, read_identities, write_identities};
+use crate::window::Window;
+use crate::{Anomaly, CorruptState, DeviceState, Moments, QuantileSketch};
+
+const VERSION: u8 = 1;
+/// A state is no longer than this: a window that grew within a batch is emptied before it is stored.
+const MOST_BYTES: usize = 400 * 1_024;
+
+impl DeviceState {
+    /// The state's bytes: the one canonical form of this state.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = BitWriter::default();
+        writer.write(u64::from(VERSION), 8);
+        writer.write_bool(self.range_ns.is_some());
+        let Some((first_ns, last_ns)) = self.range_ns else {
+            return writer.finish();
+        };
+        let unit = self.power_of_ten(first_ns, last_ns);
+        let number = |ns: i128| (ns / 10i128.pow(unit)) as u128;
+        writer.write(u64::from(unit), 4);
+        writer.write_bool(last_ns < 0);
+        writer.write_number(number(last_ns.abs()));
+        writer.write_number(number(last_ns - first_ns));
+        let optional = |writer: &mut BitWriter, above: i128, ns: Option<i128>| {
+            writer.write_bool(ns.is_some());
+            if let Some(ns) = ns {
+                writer.write_number(number(above - ns));
+            }
+        };
+        optional(&mut writer, last_ns, self.floor_ns);
+        if let Some(floor_ns) = self.floor_ns {
+            optional(&mut writer, floor_ns, self.unledgered_floor_ns);
+        }
+        writer.write_number(u128::from(self.anomaly_count));
+        optional(&mut writer, last_ns, self.last_anomaly.map(|anomaly| anomaly.timestamp_ns));
+        if let Some(anomaly) = self.last_anomaly {
+            writer.write_f64(anomaly.value);
+            writer.write(u64::from((anomaly.z as f32).to_bits()), 32);
+        }
+        for half in [self.moments.mean.hi, self.moments.mean.lo, self.moments.m2.hi, self.moments.m2.lo] {
+            writer.write_f64(half);
+        }
+        let sketch = self.sketch.encode();
+        writer.write(sketch.len() as u64, 10);
+        writer.write_bytes(&sketch);
+        self.write_window(&mut writer, last_ns);
+        writer.finish()
+    }
+
+    fn write_window(&self, writer: &mut BitWriter, last_ns: i128) {
+        write_identities(writer, &self.window.entries(), |first| last_ns - first);
+    }
+
+    /// Bytes that the window takes of the encoding.
+    pub(crate) fn window_bytes(&self) -> usize {
+        let mut writer = BitWriter::default();
+        self.write_window(&mut writer, self.range_ns.map_or(0, |(_, last)| last));
+        writer.finish().len()
+    }
+
+    fn power_of_ten(&self, first_ns: i128, last_ns: i128) -> u32 {
+        let anomaly_ns = self.last_anomaly.map(|anomaly| anomaly.timestamp_ns);
+        let all = [Some(first_ns), Some(last_ns), self.floor_ns, self.unledgered_floor_ns, anomaly_ns];
+        (0..16).rev().find(|&power| all.iter().flatten().all(|ns| ns % 10i128.pow(power) == 0)).unwrap_or(0)
+    }
+
+    /// Reads what [`Self::encode`] wrote; any other bytes are an error.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CorruptState> {
+        if bytes.len() > MOST_BYTES {
+            return Err(CorruptState::TooLong { bytes: bytes.len(), cap: MOST_BYTES });
+        }
+        let mut reader = BitReader::new(bytes);
+        let version = reader.read(8)? as u8;
+        if version != VERSION {
+            return Err(CorruptState::UnknownVersion(version));
+        }
+        let mut state = Self::new();
+        if reader.read_bool()? {
+            state.read_timestamps(&mut reader)?;
+            state.read_moments(&mut reader)?;
+            let last_ns = state.range_ns.map_or(0, |(_, last)| last);
+            state.window = Window::from_sorted(read_identities(&mut reader, |distance| last_ns - distance)?);
+            state.check()?;
+        }
+        if state.encode() == bytes { Ok(state) } else { Err(CorruptState::NotCanonical) }
+    }
+
+    fn read_timestamps(&mut self, reader: &mut BitReader<'_>) -> Result<(), CorruptState> {
+        let power = reader.read(4)? as u32;
+        let unit = 10i128.pow(power);
+        let distance = |reader: &mut BitReader<'_>| -> Result<i128, CorruptState> {
+            let units = reader.read_number(TIMESTAMP_BITS)? as i128;
+            units.checked_mul(unit).filter(|ns| *ns <= LATEST_NS - EARLIEST_NS).ok_or(OUT_OF_RANGE)
+        };
+        let negative = reader.read_bool()?;
+        let last_ns = distance(reader)? * if negative { -1 } else { 1 };
+        let first_ns = last_ns - distance(reader)?;
+        self.range_ns = Some((first_ns, last_ns));
+        if reader.read_bool()? {
+            let floor_ns = last_ns - distance(reader)?;
+            self.floor_ns = Some(floor_ns);
+            if reader.read_bool()? {
+                self.unledgered_floor_ns = Some(floor_ns - distance(reader)?);
+            }
+        }
+        self.anomaly_count = reader.read_number(64)? as u64;
+        if reader.read_bool()? {
+            let timestamp_ns = last_ns - distance(reader)?;
+            let value = reader.read_finite()?;
+            let z = f64::from(f32::from_bits(reader.read(32)? as u32));
+            self.last_anomaly = Some(Anomaly { timestamp_ns, value, z });
+        }
+        Ok(())
+    }
+
+    fn read_moments(&mut self, reader: &mut BitReader<'_>) -> Result<(), CorruptState> {
+        let mean = DoubleDouble { hi: reader.read_finite()?, lo: reader.read_finite()? };
+        let m2 = DoubleDouble { hi: f64::from_bits(reader.read(64)?), lo: reader.read_finite()? };
+        let length = reader.read(10)? as usize;
+        self.sketch = QuantileSketch::decode(&reader.read_bytes(length)?, SKETCH_BYTES)?;
+        let (minimum, maximum) = (self.sketch.least(), self.sketch.greatest());
+        let (Some(minimum), Some(maximum)) = (minimum, maximum) else {
+            return Err(CorruptState::Invariant("a state with timestamps has counted something"));
+        };
+        self.moments = Moments { count: self.sketch.count(), mean, m2, minimum, maximum };
+        if mean.hi + mean.lo != mean.hi || mean.hi < minimum || mean.hi > maximum {
+            return Err(CorruptState::Invariant("the mean lies between minimum and maximum"));
+        }
+        let lost = m2.hi == f64::INFINITY && m2.lo == 0.0;
+        let sum_of_squares = m2.hi.is_finite() && m2.hi + m2.lo == m2.hi && m2.hi >= 0.0;
+        if !(lost || sum_of_squares) {
+            return Err(CorruptState::Invariant("the sum of squares is not negative"));
+        }
+        Ok(())
+    }
+
+    /// What the fields say of one another.
+    fn check(&self) -> Result<(), CorruptState> {
+        let Some((first_ns, last_ns)) = self.range_ns else {
+            return Ok(());
+        };
+        let within = |ns: Option<i128>| ns.is_none_or(|ns| (first_ns..=last_ns).contains(&ns));
+        let anomaly_ns = self.last_anomaly.map(|anomaly| anomaly.timestamp_ns);
+        let window = self.window.entries();
+        let ends = [window.first(), window.last()].map(|entry| entry.map(|(identity, _)| identity.timestamp_ns));
+        let timestamps = [self.floor_ns, self.unledgered_floor_ns, anomaly_ns, ends[0], ends[1]];
+        if first_ns < EARLIEST_NS || last_ns > LATEST_NS || !timestamps.into_iter().all(within) {
+            return Err(OUT_OF_RANGE);
+        }
+        if self.window.len() as u64 > self.moments.count() || self.anomaly_count > self.moments.count() {
+            return Err(CorruptState::Invariant("no more identities or anomalies than readings"));
+        }
+        if self.last_anomaly.is_some() != (self.anomaly_count > 0) {
+            return Err(CorruptState::Invariant("the newest anomaly is kept where there was one"));
+        }
+        let plausible = |anomaly: &Anomaly| {
+            let value = self.moments.minimum <= anomaly.value && anomaly.value <= self.moments.maximum;
+            value && anomaly.z.is_finite() && anomaly.value.to_bits() != (-0.0f64).to_bits()
+        };
+        if !self.last_anomaly.as_ref().is_none_or(plausible) {
+            return Err(CorruptState::Invariant("the newest anomaly is one of the readings"));
+        }
+        Ok(())
+    }
+}
+
+const OUT_OF_RANGE: CorruptState = CorruptState::Invariant("timestamps lie between the first and the last");
