@@ -70,7 +70,8 @@ function formatValue(value, digits = 5) {
 // For what was sent, or stands between two that were: no zeros that the device did not send.
 function formatSent(value, digits = 5) {
   const magnitude = Math.abs(value ?? 0);
-  if (magnitude === 0 || magnitude >= 1e9 || magnitude < 1e-4) return formatValue(value, digits);
+  if (magnitude === 0) return formatValue(value);
+  if (magnitude >= 1e9 || magnitude < 1e-4) return String(Number(value.toPrecision(digits)));
   return new Intl.NumberFormat('en-US', { maximumSignificantDigits: digits }).format(value);
 }
 
@@ -274,9 +275,9 @@ function showReconciliation(latest, deadLetters) {
   pipeline.unexplainedPolls = difference !== 0 && latest.pending === 0 ? pipeline.unexplainedPolls + 1 : 0;
   const state = difference === 0 ? 'balanced' : pipeline.unexplainedPolls >= 3 ? 'difference' : 'pending';
   const text = {
-    balanced: 'accepted = counted + duplicates + dead letters',
+    balanced: 'Every accepted reading is accounted for',
     pending: `${plural(Math.abs(difference), 'reading')} on the way`,
-    difference: `accepted differs from counted + duplicates + dead letters by ${formatCount(difference)}`,
+    difference: `Accepted differs by ${formatCount(difference)} from counted + duplicates + dead letters`,
   }[state];
   setAttribute($('reconciliation'), 'data-state', state);
   setText($('reconciliation').querySelector('.mark'), { balanced: '✓', pending: '…', difference: '≠' }[state]);
@@ -440,11 +441,15 @@ function showDevice() {
   setText($('device-title'), id ?? '\u00a0');
   const interval = statistics?.mean_confidence_95;
   const values = { ...statistics, confidence_low: interval?.low, confidence_high: interval?.high };
+  // A large mean of a small spread needs more digits before they tell anything.
+  const ratio = Math.abs(statistics?.mean ?? 0) / (statistics?.standard_deviation || Infinity);
+  const digits = clamp(Math.ceil(Math.log10(ratio || 1)) + 5, 8, 17);
   for (const cell of $('numbers').querySelectorAll('dd')) {
     const value = values[cell.dataset.field];
     const format = /_timestamp$|_at$/.test(cell.dataset.field) ? formatInstant
       : /count$/.test(cell.dataset.field) ? formatCount
-        : /^m(edian|inimum|aximum)$/.test(cell.dataset.field) ? (number) => formatSent(number, 12) : (number) => formatValue(number, 8);
+        : /^m(edian|inimum|aximum)$/.test(cell.dataset.field) ? (number) => formatSent(number, 15)
+          : (number) => formatValue(number, cell.dataset.field === 'standard_deviation' ? 8 : digits);
     setText(cell, value === undefined || value === null ? UNDEFINED : format(value));
     setAttribute(cell, 'data-value', value ?? '');
     setAttribute(cell, 'title', value ?? (statistics ? 'undefined' : ''));
@@ -490,13 +495,13 @@ function valueDomain(readings, statistics) {
     if (upper - lower <= widest * scale) [low, high] = [lower, upper];
   };
   for (const { mean, median } of statistics) {
-    if (mean !== null) include(mean, 24);
-    if (median !== null) include(median, 24);
+    if (mean !== null) include(mean, 16);
+    if (median !== null) include(median, 16);
   }
   for (const { mean, standard_deviation: deviation } of statistics) {
     if (mean === null || deviation === null) continue;
-    include(mean - deviation, 8);
-    include(mean + deviation, 8);
+    include(mean - deviation, 5);
+    include(mean + deviation, 5);
   }
   const margin = (high - low) * 0.06 || scale * 0.5;
   return [low - margin, high + margin];
@@ -523,12 +528,14 @@ function valueTicks([low, high], wanted) {
   const count = Math.min(20, Math.max(0, Math.floor(high / step) - first + 1));
   const widest = Math.max(Math.abs(low), Math.abs(high));
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9) + (step / power === 2.5 ? 1 : 0));
-  const exponential = widest >= 1e7 || digits > 6;
-  const significant = Math.min(15, Math.max(0, Math.ceil(Math.log10(widest / step))));
-  return Array.from({ length: count }, (_, index) => {
-    const value = (first + index) * step;
-    return { value, label: exponential ? value.toExponential(significant) : fixed[digits].format(value === 0 ? 0 : value) };
-  });
+  const significant = Math.max(0, Math.ceil(Math.log10(widest / step)));
+  const format = (value) => (widest >= 1e7 || digits > 6 ? value.toExponential(Math.min(6, significant)) : fixed[digits].format(value || 0));
+  const ticks = Array.from({ length: count }, (_, index) => ({ value: (first + index) * step, label: format((first + index) * step) }));
+  if (significant <= 6) return { ticks, base: null };
+  // A narrow range far from zero: the labels say how far each line is from one of them.
+  const base = ticks[ticks.length >> 1]?.value ?? low;
+  for (const tick of ticks) tick.label = tick.value === base ? '±0' : `${tick.value > base ? '+' : ''}${Number((tick.value - base).toPrecision(3))}`;
+  return { ticks, base };
 }
 
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
@@ -599,13 +606,13 @@ function visibleStatistics(statistics, [start]) {
 
 function scaleChart(times) {
   const [width, height] = [$('chart').clientWidth, $('chart').clientHeight];
-  const ticks = valueTicks(chart.domain, Math.max(3, height / 50));
+  const { ticks, base } = valueTicks(chart.domain, Math.max(3, height / 50));
   const longest = Math.max(4, ...ticks.map((tick) => tick.label.length));
   const box = { left: longest * 7 + 12, right: width - 12, top: 10, bottom: height - 26 };
   const [low, high] = chart.domain;
   const x = (at) => box.left + (box.right - box.left) * ((at - times[0]) / (times[1] - times[0]));
   const y = (value) => box.bottom - (box.bottom - box.top) * ((value - low) / (high - low));
-  chart.scale = { ...box, x, y, times };
+  chart.scale = { ...box, x, y, times, base };
   const { svg, frame, axes } = chart.parts;
   setAttribute(svg, 'viewBox', `0 0 ${width} ${height}`);
   for (const [name, value] of [['x', box.left - 4], ['y', box.top - 4], ['width', Math.max(0, box.right - box.left + 8)], ['height', box.bottom - box.top + 4]]) {
@@ -677,8 +684,10 @@ function showCaption(readings, [start, end]) {
   const first = new Date(readings.find((reading) => reading.at >= start).at);
   const last = new Date(Math.max(...readings.filter((reading) => reading.at <= end).map((reading) => reading.at)));
   const sameDay = first.toDateString() === last.toDateString();
-  const span = `${date.format(first)}, ${clock.format(first)} – ${sameDay ? '' : `${date.format(last)}, `}${clock.format(last)}`;
+  const until = ` – ${sameDay ? '' : `${date.format(last)}, `}${clock.format(last)}`;
+  const span = `${date.format(first)}, ${clock.format(first)}${shown === 1 ? '' : until}`;
   const notes = [`${shown === 1 ? 'One reading' : `${shown} readings`}, ${span}`];
+  if (chart.scale.base !== null) notes.push(`values as distances from ${chart.scale.base}`);
   if (beyond) notes.push(`${beyond} beyond the range (▲▼)`);
   if (older) notes.push(`${older} far older not drawn`);
   setText($('chart-caption'), notes.join(' · '));
@@ -772,6 +781,7 @@ function bindChart() {
 function showConnection(state) {
   const text = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', ended: 'Session ended' }[state];
   setAttribute($('connection'), 'data-state', state);
+  if (state !== 'connected') setText($('rate').querySelector('.value'), UNDEFINED);
   setText($('connection').querySelector('.state'), text);
   if (state === 'connected') {
     const word = element('span', { class: 'word' }, 'updated ');
@@ -870,6 +880,7 @@ async function run() {
 function endSession() {
   showConnection('ended');
   $('session-ended').hidden = false;
+  $('reload').focus();
 }
 
 function startDashboard() {
