@@ -1,1 +1,17 @@
-//! Kinesis batch -> statistics, or dead letter.
+//! The aggregator: a Kinesis batch becomes statistics, or dead letters.
+//!
+//! - **Enters**: the event that Lambda sends for a batch of stream records.
+//! - **Leaves**: one conditional write per device and batch to the statistics store, dead letters for what can
+//!   never be counted, and the batch response with the records to deliver again.
+//! - **Fails**: a passing failure is reported as a batch item failure, record by record; nothing is ever dropped.
+//!
+//! `decode` takes the event apart, `plan` decides (pure), `handler` reads and writes around it.
+
+mod decode;
+mod handler;
+mod plan;
+mod settings;
+
+pub use handler::{Aggregator, BatchReport, Handled};
+pub use plan::{Outcome, Pages, Plan, days_to_read, plan};
+pub use settings::{LedgerMode, Settings};

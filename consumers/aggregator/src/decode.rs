@@ -1,0 +1,127 @@
+//! The event, taken apart: readings grouped by device, and what can never be counted.
+
+use crate::settings::Settings;
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use ports::{DeadLetter, DeadLetterOrigin};
+use statistics::{CountedReading, Identity};
+use std::collections::HashMap;
+use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection, Timestamp};
+
+/// Where a reading stands: its record in the event, and its place among the record's readings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub record: usize,
+    pub reading: usize,
+    pub sub_sequence_number: Option<u64>,
+    pub index: Option<u32>,
+}
+
+/// A device's readings of one batch, in sequence order.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub device_id: DeviceId,
+    pub readings: Vec<CountedReading>,
+    pub places: Vec<Place>,
+}
+
+/// A reading that can never be counted.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    pub place: Place,
+    pub rejection: Rejection,
+    /// Its partition key in a KPL aggregate, which stands for the record's own.
+    pub partition_key: Option<String>,
+}
+
+/// A batch, taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub groups: Vec<Group>,
+    pub rejected: Vec<Rejected>,
+}
+
+/// Takes the event apart and groups its readings by device, each group in the order of the records.
+pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
+    let mut batch = Batch::default();
+    let mut group_of: HashMap<DeviceId, usize> = HashMap::new();
+    for (record, event_record) in event.records.iter().enumerate() {
+        for (reading, decoded) in telemetry::decode_record(&event_record.kinesis.data).into_iter().enumerate() {
+            let DecodedReading { sub_sequence_number, partition_key, index, outcome } = decoded;
+            let place = Place { record, reading, sub_sequence_number, index };
+            let key = partition_key.as_deref().unwrap_or(&event_record.kinesis.partition_key);
+            match outcome.and_then(|reading| check_against_record(reading, key, event_record, settings)) {
+                Ok(reading) => {
+                    let next = batch.groups.len();
+                    let group = *group_of.entry(reading.device_id.clone()).or_insert(next);
+                    if group == next {
+                        let device_id = reading.device_id.clone();
+                        batch.groups.push(Group { device_id, readings: Vec::new(), places: Vec::new() });
+                    }
+                    batch.groups[group].readings.push(counted_reading(&reading));
+                    batch.groups[group].places.push(place);
+                }
+                Err(rejection) => batch.rejected.push(Rejected { place, rejection, partition_key }),
+            }
+        }
+    }
+    batch
+}
+
+/// The rules that need the record around the reading: its partition key and its arrival.
+fn check_against_record(
+    reading: Reading,
+    partition_key: &str,
+    record: &KinesisEventRecord,
+    settings: &Settings,
+) -> Result<Reading, Rejection> {
+    let reject = |reason, detail, device_id| Err(Rejection { reason, detail, device_id: Some(device_id) });
+    if partition_key != reading.device_id.as_str() {
+        let detail = "`device_id`: is not the record's partition key".to_owned();
+        return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
+    }
+    let ahead_ns = reading.timestamp.as_nanosecond() - arrived_at(record).as_nanosecond();
+    if ahead_ns > settings.future_tolerance.as_nanos() as i128 {
+        let seconds = settings.future_tolerance.as_secs();
+        let detail = format!("`timestamp`: lies more than {seconds} seconds after the record's arrival");
+        return reject(RejectReason::FutureTimestamp, detail, reading.device_id);
+    }
+    Ok(reading)
+}
+
+fn counted_reading(reading: &Reading) -> CountedReading {
+    let event_id_hash = reading.event_id.as_ref().map(telemetry::event_id_hash);
+    CountedReading {
+        identity: Identity { timestamp_ns: reading.timestamp.as_nanosecond(), event_id_hash },
+        value: reading.value,
+        value_check: telemetry::value_check(reading.value),
+    }
+}
+
+/// When the stream took the record.
+pub(crate) fn arrived_at(record: &KinesisEventRecord) -> Timestamp {
+    let arrival = &record.kinesis.approximate_arrival_timestamp.0;
+    Timestamp::from_millisecond(arrival.timestamp_millis()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The dead letter of a reading of `record`, whose readings have `payloads`.
+pub(crate) fn dead_letter(
+    record: &KinesisEventRecord,
+    rejected: &Rejected,
+    payloads: &[Vec<u8>],
+    failed_at: Timestamp,
+) -> DeadLetter {
+    // The event's id is `shardId-…:<sequence number>`, its source's ARN ends in `stream/<name>`.
+    let shard_id = record.event_id.as_deref().and_then(|id| id.split_once(':')).map_or("", |(shard, _)| shard);
+    let stream = record.event_source_arn.as_deref().and_then(|arn| arn.rsplit_once('/')).map_or("", |(_, name)| name);
+    let origin = DeadLetterOrigin {
+        stream,
+        shard_id,
+        sequence_number: &record.kinesis.sequence_number,
+        sub_sequence_number: rejected.place.sub_sequence_number,
+        index: rejected.place.index,
+        partition_key: rejected.partition_key.as_deref().unwrap_or(&record.kinesis.partition_key),
+        arrived_at: arrived_at(record),
+    };
+    let payload = payloads.get(rejected.place.reading).map_or(&record.kinesis.data.0[..], |payload| payload);
+    DeadLetter::new(&rejected.rejection, payload, origin, failed_at)
+}

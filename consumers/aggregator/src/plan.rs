@@ -1,0 +1,178 @@
+//! The decision, pure: which readings of a device's group count, and what one conditional write must hold so that
+//! none ever counts twice.
+//!
+//! Identities and statistics change in one write. In sequence order, each reading is
+//!
+//! 1. a duplicate or a conflict, if its identity stands in the state's window or came earlier in the group;
+//! 2. looked up in its UTC day's ledger pages, if it is not above the floor;
+//! 3. new, otherwise.
+//!
+//! The proof rests on the order of reading: the item first, then its pages. A page read before the item proves
+//! nothing, so [`Pages`] must come from reads that began after the item's read ended.
+
+use crate::settings::{LedgerMode, Settings};
+use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// What becomes of one reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It is new: it counts.
+    Counted,
+    /// The same identity with the same value was counted before.
+    Duplicate,
+    /// The same identity with another value was counted before.
+    Conflict,
+    /// It is older than what the ledger can still decide.
+    Late,
+    /// The stored state or page that would decide it does not decode.
+    Corrupt,
+}
+
+/// The ledger pages that were read, by UTC day: a day that was read and is empty stands there with no page; a day
+/// one of whose pages does not decode holds an error.
+pub type Pages = BTreeMap<UtcDay, Result<Vec<LedgerPage>, statistics::CorruptState>>;
+
+/// What a device's group comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// One outcome for each reading that the plan takes, in order: a prefix of the group, and the whole of it unless
+    /// one write cannot hold it.
+    pub outcomes: Vec<Outcome>,
+    /// The new state; `None` where nothing counts and nothing is to be written.
+    pub state: Option<DeviceState>,
+    /// The pages that must be written with it.
+    pub pages: Vec<LedgerPage>,
+}
+
+/// The UTC days whose pages must be read, after the item, before the group can be planned.
+pub fn days_to_read(state: Option<&DeviceState>, group: &[CountedReading], settings: &Settings) -> BTreeSet<UtcDay> {
+    let Some((state, floor)) = state.and_then(|state| Some((state, state.floor_ns()?))) else { return BTreeSet::new() };
+    if settings.ledger == LedgerMode::Window {
+        return BTreeSet::new();
+    }
+    group
+        .iter()
+        .map(|reading| reading.identity)
+        .filter(|identity| identity.timestamp_ns <= floor)
+        .filter(|identity| state.unledgered_floor_ns().is_none_or(|lost| identity.timestamp_ns > lost))
+        .filter(|identity| state.find(identity).is_none())
+        .map(|identity| UtcDay::of(identity.timestamp_ns))
+        .collect()
+}
+
+/// Plans a device's group: `state` as read, `pages` read after it, `now_ns` from a clock read after the pages.
+///
+/// The plan takes the longest prefix of the group, found by halving, that one write can hold; a single reading
+/// always fits.
+pub fn plan(
+    device_id: &str,
+    state: Option<&DeviceState>,
+    pages: &Pages,
+    group: &[CountedReading],
+    now_ns: i128,
+    settings: &Settings,
+) -> Plan {
+    let mut take = group.len();
+    loop {
+        let plan = plan_prefix(device_id, state, pages, &group[..take], now_ns, settings);
+        if take <= 1 || fits(&plan.pages, settings) {
+            return plan;
+        }
+        take /= 2;
+    }
+}
+
+fn fits(pages: &[LedgerPage], settings: &Settings) -> bool {
+    pages.len() <= settings.pages_max
+        && pages.iter().map(|page| page.encode().len()).sum::<usize>() <= settings.write_bytes_max
+}
+
+fn plan_prefix(
+    device_id: &str,
+    state: Option<&DeviceState>,
+    pages: &Pages,
+    group: &[CountedReading],
+    now_ns: i128,
+    settings: &Settings,
+) -> Plan {
+    let mut judge = Judge { state, pages, now_ns, settings, of_this_group: HashMap::new() };
+    let outcomes: Vec<Outcome> = group.iter().map(|reading| judge.outcome(reading)).collect();
+    let counted: Vec<CountedReading> = group
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == Outcome::Counted)
+        .map(|(reading, _)| *reading)
+        .collect();
+    if counted.is_empty() {
+        return Plan { outcomes, state: None, pages: Vec::new() };
+    }
+    let mut next = state.cloned().unwrap_or_else(DeviceState::new);
+    next.count(&counted);
+    let mut new_pages = Vec::new();
+    if next.is_over(device_id) {
+        match settings.ledger {
+            LedgerMode::Full { .. } => new_pages = next.spill(device_id, settings.page_bytes_max),
+            LedgerMode::Window => next.trim(device_id),
+        }
+    }
+    Plan { outcomes, state: Some(next), pages: new_pages }
+}
+
+struct Judge<'a> {
+    state: Option<&'a DeviceState>,
+    pages: &'a Pages,
+    now_ns: i128,
+    settings: &'a Settings,
+    of_this_group: HashMap<Identity, u16>,
+}
+
+impl Judge<'_> {
+    fn outcome(&mut self, reading: &CountedReading) -> Outcome {
+        let identity = reading.identity;
+        let before = self.of_this_group.get(&identity).copied().or_else(|| self.state?.find(&identity));
+        if let Some(check) = before {
+            return same_identity(check, reading.value_check);
+        }
+        let outcome = match self.state.and_then(DeviceState::floor_ns) {
+            Some(floor) if identity.timestamp_ns <= floor => self.below_the_floor(reading),
+            _ => Outcome::Counted,
+        };
+        if outcome == Outcome::Counted {
+            self.of_this_group.insert(identity, reading.value_check);
+        }
+        outcome
+    }
+
+    fn below_the_floor(&self, reading: &CountedReading) -> Outcome {
+        let timestamp_ns = reading.identity.timestamp_ns;
+        let unledgered = self.state.and_then(DeviceState::unledgered_floor_ns);
+        let LedgerMode::Full { retention } = self.settings.ledger else { return Outcome::Late };
+        if unledgered.is_some_and(|lost| timestamp_ns <= lost) {
+            return Outcome::Late;
+        }
+        match self.pages.get(&UtcDay::of(timestamp_ns)) {
+            Some(Ok(pages)) => {
+                if let Some(check) = pages.iter().find_map(|page| page.find(&reading.identity)) {
+                    return same_identity(check, reading.value_check);
+                }
+            }
+            // A day that was not read decides nothing, and neither does a page that cannot be read.
+            Some(Err(_)) | None => return Outcome::Corrupt,
+        }
+        if retention.is_some_and(|retention| timestamp_ns < self.now_ns - nanoseconds(retention)) {
+            return Outcome::Late;
+        }
+        Outcome::Counted
+    }
+}
+
+fn same_identity(counted: u16, given: u16) -> Outcome {
+    if counted == given { Outcome::Duplicate } else { Outcome::Conflict }
+}
+
+fn nanoseconds(duration: Duration) -> i128 {
+    // Five hundred years of nanoseconds fit 64 bits; an i128 holds every Duration.
+    duration.as_nanos() as i128
+}

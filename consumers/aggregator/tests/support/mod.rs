@@ -1,0 +1,167 @@
+//! An in-memory store and queue with faults, and events as Lambda sends them.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use aws_lambda_events::event::kinesis::KinesisEvent;
+use base64::Engine as _;
+use ports::{
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
+    StoreError, WriteError,
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use telemetry::{DeviceId, Timestamp};
+
+/// What the next operation on the store does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It fails and nothing happens.
+    Before,
+    /// It happens, and its answer is lost.
+    ReplyLost,
+}
+
+#[derive(Default)]
+pub struct Table {
+    pub items: BTreeMap<DeviceId, StatisticsItem>,
+    pub pages: BTreeMap<(DeviceId, String), LedgerPageItem>,
+    pub letters: BTreeMap<String, DeadLetter>,
+    /// Faults to come, the last first; none left: no fault.
+    pub faults: Vec<Fault>,
+    pub writes: usize,
+    pub transactions: usize,
+}
+
+/// A table and a queue in memory.
+#[derive(Clone, Default)]
+pub struct Memory(pub Arc<Mutex<Table>>);
+
+impl Memory {
+    pub fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.0.lock().unwrap()
+    }
+
+    fn fault(&self) -> Fault {
+        self.table().faults.pop().unwrap_or(Fault::None)
+    }
+}
+
+fn lost() -> Box<dyn std::error::Error + Send + Sync> {
+    "injected fault".into()
+}
+
+impl StatisticsStore for Memory {
+    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
+        if self.fault() != Fault::None {
+            return Err(StoreError::Unavailable(lost()));
+        }
+        let item = self.table().items.get(device_id).cloned();
+        // Others may come between a read and what is made of it.
+        tokio::task::yield_now().await;
+        Ok(item)
+    }
+
+    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
+        if self.fault() != Fault::None {
+            return Err(StoreError::Unavailable(lost()));
+        }
+        let table = self.table();
+        let of_device = table.pages.iter().filter(|((device, key), _)| device == device_id && key.starts_with(prefix));
+        Ok(of_device.map(|(_, page)| page.clone()).collect())
+    }
+
+    async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
+        let fault = self.fault();
+        if fault == Fault::Before {
+            return Err(WriteError::Unavailable(lost()));
+        }
+        let mut table = self.table();
+        let DeviceWrite { device_id, expected_revision, item, pages } = write;
+        let key_of = |page: &LedgerPageItem| (device_id.clone(), page.key.clone());
+        if table.items.get(&device_id).map(|item| item.revision) != expected_revision
+            || pages.iter().any(|page| table.pages.contains_key(&key_of(page)))
+        {
+            return Err(WriteError::ConditionFailed);
+        }
+        assert!(pages.len() <= 99, "a transaction holds 99 pages beside the item");
+        table.writes += 1;
+        table.transactions += usize::from(!pages.is_empty());
+        for page in pages {
+            table.pages.insert(key_of(&page), page);
+        }
+        table.items.insert(device_id, item);
+        if fault == Fault::ReplyLost { Err(WriteError::Unavailable(lost())) } else { Ok(()) }
+    }
+}
+
+impl DeadLetterQueue for Memory {
+    async fn send(&self, letters: Vec<DeadLetter>) -> Vec<Result<(), DeadLetterError>> {
+        let mut results = Vec::new();
+        for letter in letters {
+            let fault = self.fault();
+            if fault != Fault::Before {
+                self.table().letters.insert(letter.id.clone(), letter);
+            }
+            results.push(if fault == Fault::None { Ok(()) } else { Err(DeadLetterError::Unavailable(lost())) });
+        }
+        results
+    }
+}
+
+/// A clock that stands still.
+#[derive(Clone, Copy)]
+pub struct Stopped(pub Timestamp);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+pub fn timestamp(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+/// The moment at which every record of these tests arrives.
+pub fn arrival() -> Timestamp {
+    timestamp("2026-06-01T12:00:00Z")
+}
+
+/// A record for [`event`]: sequence number, partition key, data.
+pub type Record = (u64, String, Vec<u8>);
+
+/// The event that Lambda sends for these records.
+pub fn event(records: &[Record]) -> KinesisEvent {
+    let records: Vec<_> = records
+        .iter()
+        .map(|(sequence_number, partition_key, data)| {
+            json!({
+                "kinesis": {
+                    "kinesisSchemaVersion": "1.0",
+                    "partitionKey": partition_key,
+                    "sequenceNumber": sequence_number.to_string(),
+                    "data": base64::engine::general_purpose::STANDARD.encode(data),
+                    "approximateArrivalTimestamp": arrival().as_millisecond() as f64 / 1000.0,
+                },
+                "eventSource": "aws:kinesis",
+                "eventVersion": "1.0",
+                "eventID": format!("shardId-000000000000:{sequence_number}"),
+                "eventName": "aws:kinesis:record",
+                "invokeIdentityArn": "arn:aws:iam::123456789012:role/aggregator",
+                "awsRegion": "eu-central-1",
+                "eventSourceARN": "arn:aws:kinesis:eu-central-1:123456789012:stream/streamgauge",
+            })
+        })
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+/// A single-reading record's data.
+pub fn body(device: &str, timestamp: &str, value: f64, event_id: Option<&str>) -> Vec<u8> {
+    let mut body = json!({"device_id": device, "timestamp": timestamp, "value": value});
+    if let Some(event_id) = event_id {
+        body["event_id"] = json!(event_id);
+    }
+    body.to_string().into_bytes()
+}
