@@ -1,1 +1,33 @@
-//! The HTTP front door on one machine: API Gateway's contract, from the same OpenAPI document.
+//! The HTTP front door of one machine: the contract that API Gateway keeps on AWS, from the same OpenAPI document.
+//!
+//! - **Enters**: HTTP/1.1 requests, on a listener that the caller has bound.
+//! - **Leaves**: stream records, put into an [`ports::EventStream`]; answers read from a [`PipelineView`] and from
+//!   [`RecentActivity`]; the dashboard page.
+//! - **Fails**: with a status of the contract and `{"message":"…"}` that names what is wrong. Nothing answers 200
+//!   before the stream has said that it is stored, and no input makes it panic or answer 5xx.
+//!
+//! Routing is a table of a dozen exact paths ([`route`]), so there is no web framework: hyper serves the connections.
+
+mod access;
+mod answer;
+mod body;
+mod config;
+mod gateway;
+mod ingest;
+mod observed;
+mod page;
+mod query;
+mod reads;
+mod recent;
+mod route;
+mod server;
+mod stall;
+mod view;
+
+pub use config::{ConfigError, GatewayConfig, Limits};
+pub use gateway::Gateway;
+pub use observed::ObservedStatisticsStore;
+pub use recent::{DEFAULT_MEMORY_BYTES, RecentActivity};
+pub use route::{Endpoint, OPENAPI_DOCUMENT, ROUTES, Route};
+pub use server::serve;
+pub use view::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, ViewError};

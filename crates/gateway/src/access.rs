@@ -1,0 +1,229 @@
+//! Who may call: the key, and the dashboard's session.
+//!
+//! The page holds no key. A browser is given a session that can read and nothing else, and only where the request
+//! names this server in `Host`: a page of another site, which a rebound DNS name has brought to this address, names
+//! its own. API clients with the key may use any `Host`.
+
+use crate::answer::Refusal;
+use crate::{ConfigError, GatewayConfig};
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+pub(crate) const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Headers by which a proxy makes itself known.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];
+
+/// Decides who may call.
+pub(crate) struct Gatekeeper {
+    api_key: String,
+    extra_hosts: Vec<String>,
+    loopback: bool,
+    cookie_name: String,
+    session: String,
+    failed_logins: Mutex<LoginBudget>,
+}
+
+impl Gatekeeper {
+    /// A gatekeeper with a new session secret, which lives as long as the process.
+    pub fn new(config: &GatewayConfig) -> Result<Self, ConfigError> {
+        let mut secret = [0u8; 32];
+        OsRng.try_fill_bytes(&mut secret).map_err(|error| ConfigError::Randomness(std::io::Error::other(error)))?;
+        Ok(Gatekeeper {
+            api_key: config.api_key.clone(),
+            extra_hosts: config.extra_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            loopback: config.bound.ip().to_canonical().is_loopback(),
+            // Cookies know no ports: two servers on one machine would overwrite each other's.
+            cookie_name: format!("streamgauge_session_{}", config.bound.port()),
+            session: secret.iter().map(|byte| format!("{byte:02x}")).collect(),
+            failed_logins: Mutex::new(LoginBudget::full()),
+        })
+    }
+
+    /// Whether `candidate` is the key, in a time that does not depend on where they differ.
+    pub fn is_key(&self, candidate: &[u8]) -> bool {
+        candidate.ct_eq(self.api_key.as_bytes()).into()
+    }
+
+    /// Lets the key pass.
+    pub fn require_key(&self, head: &Parts) -> Result<(), Refusal> {
+        let mut keys = head.headers.get_all(API_KEY_HEADER).iter();
+        match (keys.next(), keys.next()) {
+            (Some(key), None) if self.is_key(key.as_bytes()) => Ok(()),
+            (None, _) => Err(Refusal::forbidden("`x-api-key`: is missing")),
+            (Some(_), Some(_)) => Err(Refusal::forbidden("`x-api-key`: is given twice")),
+            (Some(_), None) => Err(Refusal::forbidden("`x-api-key`: is not a key of this server")),
+        }
+    }
+
+    /// Lets the key pass, or the session of the dashboard's own page.
+    pub fn require_key_or_session(&self, head: &Parts, local: SocketAddr) -> Result<(), Refusal> {
+        if head.headers.contains_key(API_KEY_HEADER) || !self.has_session(&head.headers) {
+            return self.require_key(head);
+        }
+        if self.host(head, local).is_none() {
+            return Err(Refusal::forbidden("`Host`: a session is good only under this server's own addresses"));
+        }
+        require_same_origin(head)?;
+        // Browsers say in this header, which pages cannot forge, whose request it is.
+        match head.headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+            None | Some(b"same-origin" | b"none") => Ok(()),
+            Some(_) => Err(Refusal::forbidden("`Sec-Fetch-Site`: a session is good only for the dashboard's own page")),
+        }
+    }
+
+    /// Lets requests pass whose `Host` names this server.
+    pub fn require_own_host(&self, head: &Parts, local: SocketAddr) -> Result<(), Refusal> {
+        match self.host(head, local) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "`Host`: is not an address of this server; name further hosts in its configuration",
+            )),
+        }
+    }
+
+    /// Whether the page opens without a login: on a loopback bind, reached under a loopback name, by no proxy.
+    pub fn trusts(&self, head: &Parts, local: SocketAddr) -> bool {
+        self.loopback
+            && self.host(head, local) == Some(OwnHost::Loopback)
+            && !FORWARDED.iter().any(|name| head.headers.contains_key(*name))
+    }
+
+    /// Whether the request carries the session's cookie.
+    pub fn has_session(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).any(|cookies| {
+            cookies.split(';').filter_map(|cookie| cookie.trim().split_once('=')).any(|(name, value)| {
+                name == self.cookie_name && bool::from(value.as_bytes().ct_eq(self.session.as_bytes()))
+            })
+        })
+    }
+
+    /// The `Set-Cookie` that gives the session.
+    pub fn session_cookie(&self) -> String {
+        format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, self.session)
+    }
+
+    /// Takes one try from the budget of failed logins; `false` when it is used up.
+    pub fn may_try_login(&self) -> bool {
+        self.lock_budget().has_one(Instant::now())
+    }
+
+    /// Notes a failed login.
+    pub fn login_failed(&self) {
+        self.lock_budget().take_one();
+    }
+
+    fn lock_budget(&self) -> std::sync::MutexGuard<'_, LoginBudget> {
+        // The budget is two numbers, never left half-changed: a poisoned lock is as good as any.
+        self.failed_logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How the request's `Host` names this server, if it does.
+    fn host(&self, head: &Parts, local: SocketAddr) -> Option<OwnHost> {
+        let authority = authority(head)?;
+        let host = authority.host().to_ascii_lowercase();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            if address.is_loopback() {
+                return Some(OwnHost::Loopback);
+            }
+            return (address == local.ip().to_canonical() || self.is_extra(bare)).then_some(OwnHost::Other);
+        }
+        let name = host.trim_end_matches('.');
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Some(OwnHost::Loopback);
+        }
+        self.is_extra(name).then_some(OwnHost::Other)
+    }
+
+    fn is_extra(&self, host: &str) -> bool {
+        self.extra_hosts.iter().any(|extra| extra == host)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnHost {
+    Loopback,
+    Other,
+}
+
+/// The authority a request names: its target's, or the one `Host`.
+fn authority(head: &Parts) -> Option<Authority> {
+    if let Some(authority) = head.uri.authority() {
+        return Some(authority.clone());
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// `Origin`, where it is sent, must be the origin that the request went to.
+pub(crate) fn require_same_origin(head: &Parts) -> Result<(), Refusal> {
+    let mut origins = head.headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    let named = origin.to_str().ok().and_then(|origin| {
+        origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))?.parse::<Authority>().ok()
+    });
+    match (named, authority(head)) {
+        (Some(named), Some(host)) if named == host && origins.next().is_none() => Ok(()),
+        _ => Err(Refusal::forbidden("`Origin`: is not this server")),
+    }
+}
+
+/// How many logins may fail: a few at once, then one a second.
+#[derive(Debug)]
+struct LoginBudget {
+    left: f64,
+    at: Instant,
+}
+
+impl LoginBudget {
+    const BURST: f64 = 10.0;
+
+    fn full() -> Self {
+        LoginBudget { left: Self::BURST, at: Instant::now() }
+    }
+
+    fn has_one(&mut self, now: Instant) -> bool {
+        self.left = (self.left + now.saturating_duration_since(self.at).as_secs_f64()).min(Self::BURST);
+        self.at = now;
+        self.left >= 1.0
+    }
+
+    fn take_one(&mut self) {
+        self.left -= 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn failed_logins_are_slowed_to_one_a_second() {
+        let start = Instant::now();
+        let mut budget = LoginBudget { left: LoginBudget::BURST, at: start };
+        let fail = |budget: &mut LoginBudget, now| {
+            let may = budget.has_one(now);
+            if may {
+                budget.take_one();
+            }
+            may
+        };
+        assert_eq!((0..20).filter(|_| fail(&mut budget, start)).count(), 10);
+        assert!(!fail(&mut budget, start + Duration::from_millis(900)));
+        assert!(fail(&mut budget, start + Duration::from_millis(1100)));
+    }
+}

@@ -1,0 +1,126 @@
+//! Answers and refusals.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// How long a client is asked to wait, in seconds, where the stream or the storage takes nothing just now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer other than success: its status and what is wrong.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub status: StatusCode,
+    pub message: Cow<'static, str>,
+    /// The methods that the path does have, with 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { status, message: message.into(), allow: None }
+    }
+
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub fn forbidden(message: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 503: passing, nothing was stored.
+    pub fn unavailable(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            message: &'a str,
+        }
+        let mut answer = json(refusal.status, &Body { message: &refusal.message });
+        let headers = answer.headers_mut();
+        if let Some(allow) = refusal.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if matches!(refusal.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if refusal.status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+/// A JSON answer. Answers are never to be cached, or taken for anything but JSON.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    // Our own structs, with string keys and finite numbers, always serialise.
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    bytes_answer(status, "application/json", bytes.into())
+}
+
+/// An answer of any content type.
+pub(crate) fn bytes_answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.reserve(4);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    answer
+}
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// A number as the contract's worked example prints it: a whole number has no `.0`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Number(pub f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Below 2^53 every whole double is the same number as the integer.
+        const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0;
+        if self.0.fract() == 0.0 && self.0.abs() < WHOLE_BELOW {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(value: f64) -> String {
+        serde_json::to_string(&Number(value)).unwrap()
+    }
+
+    #[test]
+    fn whole_numbers_print_without_a_fraction() {
+        assert_eq!(printed(66.0), "66");
+        assert_eq!(printed(-0.0), "0");
+        assert_eq!(printed(-40.0), "-40");
+        assert_eq!(printed(9_007_199_254_740_991.0), "9007199254740991");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_finite_number_is_read_back_as_itself(bits: u64) {
+            let value = f64::from_bits(bits);
+            proptest::prop_assume!(value.is_finite());
+            proptest::prop_assert_eq!(printed(value).parse::<f64>().unwrap(), value);
+        }
+    }
+}

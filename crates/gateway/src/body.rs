@@ -1,0 +1,148 @@
+//! A request's body: bounded in size, in time, and in the memory that all of them take together.
+
+use crate::Limits;
+use crate::answer::Refusal;
+use bytes::Buf;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+/// One permit of the memory budget.
+const PERMIT_BYTES: usize = 1024;
+
+/// How much of a refused body is read and thrown away, and how long, so that a client that is still sending reads
+/// its answer rather than a connection reset.
+const DISCARDED_BYTES_MAX: usize = 2 * 1024 * 1024;
+const DISCARDED_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Reads bodies within their limits.
+pub(crate) struct BodyReader {
+    limits: Limits,
+    memory: Arc<Semaphore>,
+}
+
+/// A body that was read, holding its share of the memory budget.
+pub(crate) struct ReadBody<'a> {
+    pub bytes: Vec<u8>,
+    _share: SemaphorePermit<'a>,
+}
+
+impl BodyReader {
+    pub fn new(limits: &Limits) -> Self {
+        let permits = (limits.bodies_in_flight_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        BodyReader { limits: limits.clone(), memory: Arc::new(Semaphore::new(permits)) }
+    }
+
+    /// The whole body, if it holds at most `bytes_max` and comes in time.
+    pub async fn read(&self, body: &mut Incoming, bytes_max: usize) -> Result<ReadBody<'_>, Refusal> {
+        // With a `Content-Length` the bounds are equal; without, the body may grow to the limit.
+        let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if announced.is_some_and(|length| length > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let expected = announced.unwrap_or(bytes_max);
+        let permits = expected.div_ceil(PERMIT_BYTES).min(self.limits.bodies_in_flight_bytes / PERMIT_BYTES);
+        let share = self.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX));
+        let share = match timeout(self.limits.body_time, share).await {
+            Ok(Ok(share)) => share,
+            _ => return Err(Refusal::unavailable("too many bodies are under way: try again")),
+        };
+        let bytes = match timeout(self.limits.body_time, collect(body, announced.unwrap_or(0), bytes_max)).await {
+            Ok(bytes) => bytes?,
+            Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+        };
+        Ok(ReadBody { bytes, _share: share })
+    }
+}
+
+async fn collect(body: &mut Incoming, capacity: usize, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(capacity);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::bad_request("the body ended before its announced length"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        bytes.extend_from_slice(data.chunk());
+    }
+    Ok(bytes)
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {bytes_max} bytes"))
+}
+
+/// Reads on after a refusal and keeps nothing.
+pub(crate) async fn discard(body: &mut Incoming, headers: &HeaderMap) {
+    // Who waits for `100 Continue` has sent nothing yet, and must not be asked to.
+    if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let read = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whether all was read or time ran out, the answer is the same.
+    let _ = timeout(DISCARDED_TIME_MAX, read).await;
+}
+
+/// 415 unless the content type is `expected`; parameters are allowed, but for a `charset` other than UTF-8.
+pub(crate) fn require_content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Refusal> {
+    let refusal =
+        || Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("`Content-Type`: must be {expected}, in UTF-8"));
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (given.next(), given.next()) else { return Err(refusal()) };
+    let mut parts = value.to_str().map_err(|_| refusal())?.split(';').map(str::trim);
+    if !parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(expected)) {
+        return Err(refusal());
+    }
+    let utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if !utf8 {
+        return Err(refusal());
+    }
+    match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+        None => Ok(()),
+        Some(encoding) if encoding.eq_ignore_ascii_case(b"identity") => Ok(()),
+        Some(_) => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Encoding`: is not supported")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(values: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::CONTENT_TYPE, value.parse().unwrap());
+        }
+        require_content_type(&headers, "application/json").is_ok()
+    }
+
+    #[test]
+    fn json_is_taken_with_parameters_but_in_no_other_charset() {
+        for good in ["application/json", "Application/JSON ; charset=UTF-8", "application/json;charset=\"utf-8\";v=1"] {
+            assert!(accepts(&[good]), "{good}");
+        }
+        for bad in
+            ["text/plain", "application/jsonx", "application/json; charset=latin1", "", "application/x-amz-json-1.1"]
+        {
+            assert!(!accepts(&[bad]), "{bad}");
+        }
+        assert!(!accepts(&[]));
+        assert!(!accepts(&["application/json", "application/json"]));
+    }
+}

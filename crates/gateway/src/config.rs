@@ -1,0 +1,107 @@
+//! What a gateway is told when it starts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+use telemetry::FUTURE_TOLERANCE_DEFAULT_SECONDS;
+
+/// A gateway's settings.
+#[derive(Clone)]
+pub struct GatewayConfig {
+    /// The key that clients send as `x-api-key`: 1–512 visible ASCII characters.
+    pub api_key: String,
+    /// The address the listener is bound to. On a loopback address the dashboard needs no login.
+    pub bound: SocketAddr,
+    /// Host names, besides this server's own addresses, by which browsers may reach the dashboard, such as the name
+    /// that a reverse proxy passes on. Without port.
+    pub extra_hosts: Vec<String>,
+    /// How far a timestamp may lie ahead of its arrival.
+    pub future_tolerance: Duration,
+    /// Bounds on what clients can take of this machine.
+    pub limits: Limits,
+}
+
+/// Bounds on what clients can take of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest body, in bytes; above it the answer is 413.
+    pub body_bytes: usize,
+    /// The most memory that the bodies of all requests together take, in bytes; at least `body_bytes`. A request
+    /// waits for its share as long as `body_time`.
+    pub bodies_in_flight_bytes: usize,
+    /// The most connections at once; further ones wait in the kernel's accept queue.
+    pub connections: usize,
+    /// How long a connection may take to send the next request's head, idle time included.
+    pub header_time: Duration,
+    /// How long a request's body may take; then the answer is 408.
+    pub body_time: Duration,
+    /// How long a client may leave an answer unread before its connection is closed.
+    pub write_stall_time: Duration,
+    /// How long a shutdown waits for the requests that are under way.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes: 256 * 1024,
+            bodies_in_flight_bytes: 16 * 1024 * 1024,
+            connections: 1024,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(20),
+            write_stall_time: Duration::from_secs(20),
+            drain_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// The default settings for a key and a bound address.
+    pub fn new(api_key: impl Into<String>, bound: SocketAddr) -> Self {
+        GatewayConfig {
+            api_key: api_key.into(),
+            bound,
+            extra_hosts: Vec::new(),
+            future_tolerance: Duration::from_secs(FUTURE_TOLERANCE_DEFAULT_SECONDS.unsigned_abs()),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks the settings that could make a gateway unsafe or useless.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let key = self.api_key.as_bytes();
+        if key.is_empty() || key.len() > 512 || !key.iter().all(u8::is_ascii_graphic) {
+            return Err(ConfigError::ApiKey);
+        }
+        let limits = &self.limits;
+        if limits.body_bytes == 0 || limits.bodies_in_flight_bytes < limits.body_bytes || limits.connections == 0 {
+            return Err(ConfigError::Limits);
+        }
+        Ok(())
+    }
+}
+
+/// The key is left out: it must never reach a log.
+impl std::fmt::Debug for GatewayConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayConfig")
+            .field("bound", &self.bound)
+            .field("extra_hosts", &self.extra_hosts)
+            .field("future_tolerance", &self.future_tolerance)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a gateway cannot start. Permanent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The key breaks its rule.
+    #[error("the api key must be 1 to 512 visible ASCII characters")]
+    ApiKey,
+    /// A limit is zero, or the bodies in flight may not hold one body.
+    #[error("body_bytes and connections must not be 0, and bodies_in_flight_bytes must hold at least one body")]
+    Limits,
+    /// The system gave no random bytes for the session's secret.
+    #[error("the system gives no random bytes")]
+    Randomness(#[source] std::io::Error),
+}

@@ -1,0 +1,126 @@
+//! The gateway: from a request to its answer.
+
+use crate::access::Gatekeeper;
+use crate::answer::{Answer, Refusal, bytes_answer, json};
+use crate::body::{BodyReader, discard};
+use crate::query::Query;
+use crate::route::{self, Access, Endpoint, OPENAPI_DOCUMENT, Route};
+use crate::{ConfigError, GatewayConfig, Limits, PipelineView, RecentActivity};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
+use ports::{Clock, EventStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The front door, in front of a stream `S` and a view `V` of the pipeline behind it.
+pub struct Gateway<S, V> {
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) bodies: BodyReader,
+    pub(crate) stream: S,
+    pub(crate) view: V,
+    pub(crate) recent: Arc<RecentActivity>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) future_tolerance_seconds: u64,
+}
+
+impl<S: EventStream, V: PipelineView> Gateway<S, V> {
+    /// A gateway; `recent` is the one that the aggregator's [`crate::ObservedStatisticsStore`] feeds too.
+    ///
+    /// # Errors
+    /// [`ConfigError`], where the settings cannot work.
+    pub fn new(
+        config: &GatewayConfig,
+        stream: S,
+        view: V,
+        recent: Arc<RecentActivity>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Gateway {
+            gatekeeper: Gatekeeper::new(config)?,
+            bodies: BodyReader::new(&config.limits),
+            stream,
+            view,
+            recent,
+            clock,
+            limits: config.limits.clone(),
+            future_tolerance_seconds: config.future_tolerance.as_secs(),
+        })
+    }
+
+    /// Answers one request that came in on `local`, an address of this server.
+    pub(crate) async fn handle(&self, request: Request<Incoming>, local: SocketAddr) -> Answer {
+        let (head, mut body) = request.into_parts();
+        let answer = self.route(&head, &mut body, local).await.unwrap_or_else(Answer::from);
+        if !answer.status().is_success() {
+            discard(&mut body, &head.headers).await;
+        }
+        answer
+    }
+
+    async fn route(&self, head: &Parts, body: &mut Incoming, local: SocketAddr) -> Result<Answer, Refusal> {
+        let route = route::find(head.uri.path())
+            .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path"))?;
+        if !route.has(&head.method) {
+            let message = format!("{} takes {} only", route.path, route.allow());
+            let allow = Some(route.allow());
+            return Err(Refusal { allow, ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message) });
+        }
+        let answer = self.call(route, head, body, local).await;
+        let status = answer.as_ref().map_or_else(|refusal| refusal.status, Answer::status);
+        debug_assert!(route.declares(status), "{} must not answer {status}", route.path);
+        answer
+    }
+
+    async fn call(
+        &self,
+        route: &Route,
+        head: &Parts,
+        body: &mut Incoming,
+        local: SocketAddr,
+    ) -> Result<Answer, Refusal> {
+        match route.access {
+            Access::Open => {}
+            Access::Page => self.gatekeeper.require_own_host(head, local)?,
+            Access::Read => self.gatekeeper.require_key_or_session(head, local)?,
+            Access::Key => self.gatekeeper.require_key(head)?,
+        }
+        match route.endpoint {
+            Endpoint::Data => self.post_data(head, body).await,
+            Endpoint::Series => self.post_series(head, body).await,
+            Endpoint::Batch => self.post_batch(head, body).await,
+            Endpoint::StreamRecord => self.put_record(head, body).await,
+            Endpoint::Statistics => self.statistics(head).await,
+            Endpoint::Health => Ok(health()),
+            Endpoint::Devices => self.devices(head).await,
+            Endpoint::Pipeline => self.pipeline(head).await,
+            Endpoint::DeadLetters => self.dead_letters(head).await,
+            Endpoint::Recent => self.recent_activity(head),
+            Endpoint::Dashboard => Ok(self.dashboard(head, local)),
+            Endpoint::DashboardCss => Ok(crate::page::stylesheet()),
+            Endpoint::DashboardJs => Ok(crate::page::script()),
+            Endpoint::Login => self.login(head, body).await,
+            Endpoint::Document => Ok(document()),
+        }
+    }
+}
+
+/// The parameters of a request that has only those in `known`.
+pub(crate) fn query<'a>(head: &'a Parts, known: &[&'static str]) -> Result<Query<'a>, Refusal> {
+    Query::parse(head.uri.query(), known)
+}
+
+fn health() -> Answer {
+    #[derive(serde::Serialize)]
+    struct Health {
+        status: &'static str,
+    }
+    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+fn document() -> Answer {
+    bytes_answer(StatusCode::OK, "application/yaml", Bytes::from_static(OPENAPI_DOCUMENT.as_bytes()))
+}

@@ -1,0 +1,167 @@
+//! What devices post, into the stream.
+
+use crate::answer::{Answer, Refusal, json};
+use crate::body::require_content_type;
+use crate::gateway::query;
+use crate::{Gateway, PipelineView};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use ports::{EventStream, PutError, PutReceipt, StreamEntry};
+use serde::Serialize;
+use telemetry::{Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
+
+const JSON: &str = "application/json";
+
+impl<S: EventStream, V: PipelineView> Gateway<S, V> {
+    pub(crate) async fn post_data(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
+        query(head, &[])?;
+        require_content_type(&head.headers, JSON)?;
+        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let reading = parse_reading(&body.bytes).map_err(refused)?;
+        self.require_not_ahead(&reading, || "timestamp".to_owned())?;
+        let entry = StreamEntry { partition_key: reading.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
+        let receipt = self.put_one(entry).await?;
+        self.recent.record_readings(std::slice::from_ref(&reading));
+        Ok(accepted(&receipt))
+    }
+
+    pub(crate) async fn post_series(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
+        query(head, &[])?;
+        require_content_type(&head.headers, JSON)?;
+        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let series = parse_series(&body.bytes).map_err(refused)?;
+        self.require_none_ahead(series.readings.iter())?;
+        let entry = StreamEntry { partition_key: series.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
+        let receipt = self.put_one(entry).await?;
+        self.recent.record_readings(&series.readings);
+        Ok(accepted(&receipt))
+    }
+
+    pub(crate) async fn post_batch(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
+        query(head, &[])?;
+        require_content_type(&head.headers, JSON)?;
+        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let batch = parse_batch(&body.bytes).map_err(refused)?;
+        self.require_none_ahead(batch.iter().map(|entry| &entry.reading))?;
+        let entries = batch.iter().map(|entry| StreamEntry {
+            partition_key: entry.reading.device_id.as_str().to_owned(),
+            data: one_line(entry.body.as_bytes()),
+        });
+        let outcomes = self.stream.put_records(entries.collect()).await;
+        let readings = batch.into_iter().map(|entry| entry.reading).collect::<Vec<_>>();
+        self.batch_answer(readings, outcomes)
+    }
+
+    pub(crate) async fn put_record(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
+        let query = query(head, &["partition_key"])?;
+        let partition_key = query.get("partition_key").unwrap_or_default();
+        if !(1..=256).contains(&partition_key.chars().count()) {
+            return Err(Refusal::bad_request("query parameter `partition_key`: must be 1 to 256 characters"));
+        }
+        require_content_type(&head.headers, "application/octet-stream")?;
+        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let entry = StreamEntry { partition_key: partition_key.to_owned(), data: body.bytes.clone() };
+        Ok(accepted(&self.put_one(entry).await?))
+    }
+
+    async fn put_one(&self, entry: StreamEntry) -> Result<PutReceipt, Refusal> {
+        // One entry has one result; a stream that gives none has not said that it is stored.
+        match self.stream.put_records(vec![entry]).await.pop() {
+            Some(outcome) => outcome.map_err(not_stored),
+            None => Err(Refusal::unavailable("the stream is unavailable: try again")),
+        }
+    }
+
+    /// 200 where all were stored, 207 where some were. Where none was, and all may be tried again, the status says so.
+    fn batch_answer(
+        &self,
+        readings: Vec<Reading>,
+        outcomes: Vec<Result<PutReceipt, PutError>>,
+    ) -> Result<Answer, Refusal> {
+        #[derive(Serialize)]
+        struct Failed {
+            index: usize,
+            error: String,
+        }
+        #[derive(Serialize)]
+        struct Body {
+            accepted: usize,
+            failed: Vec<Failed>,
+        }
+        let mut outcomes = outcomes.into_iter();
+        let (mut stored, mut failed, mut passing) = (Vec::with_capacity(readings.len()), Vec::new(), None);
+        for (index, reading) in readings.into_iter().enumerate() {
+            match outcomes.next() {
+                Some(Ok(_)) => stored.push(reading),
+                Some(Err(error)) => {
+                    failed.push(Failed { index, error: error.to_string() });
+                    passing = Some(error);
+                }
+                None => failed.push(Failed { index, error: "the stream is unavailable".to_owned() }),
+            }
+        }
+        if stored.is_empty() {
+            return Err(
+                passing.map_or_else(|| Refusal::unavailable("the stream is unavailable: try again"), not_stored)
+            );
+        }
+        self.recent.record_readings(&stored);
+        let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+        Ok(json(status, &Body { accepted: stored.len(), failed }))
+    }
+
+    fn require_none_ahead<'a>(&self, readings: impl Iterator<Item = &'a Reading>) -> Result<(), Refusal> {
+        let horizon = self.horizon();
+        for (index, reading) in readings.enumerate() {
+            if reading.timestamp > horizon {
+                return Err(self.ahead(&format!("readings[{index}].timestamp")));
+            }
+        }
+        Ok(())
+    }
+
+    fn require_not_ahead(&self, reading: &Reading, name: impl Fn() -> String) -> Result<(), Refusal> {
+        if reading.timestamp > self.horizon() { Err(self.ahead(&name())) } else { Ok(()) }
+    }
+
+    /// The latest timestamp that is taken now.
+    fn horizon(&self) -> Timestamp {
+        let now = self.clock.now();
+        let tolerance = i128::from(self.future_tolerance_seconds) * 1_000_000_000;
+        // Past the year 9999 there is no timestamp to refuse.
+        Timestamp::from_nanosecond(now.as_nanosecond() + tolerance).unwrap_or(now)
+    }
+
+    fn ahead(&self, name: &str) -> Refusal {
+        let seconds = self.future_tolerance_seconds;
+        Refusal::bad_request(format!("`{name}`: must be at most {seconds} seconds after its arrival"))
+    }
+}
+
+fn refused(rejection: Rejection) -> Refusal {
+    Refusal::bad_request(rejection.detail)
+}
+
+fn not_stored(error: PutError) -> Refusal {
+    match error {
+        PutError::Throttled => Refusal::new(StatusCode::TOO_MANY_REQUESTS, "the stream is throttling: try again"),
+        // The partition key has been checked: what is left is the stream's record limit.
+        PutError::Refused(rule) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, rule),
+        PutError::Unavailable(source) => {
+            tracing::warn!(error = %source, "the stream is unavailable");
+            Refusal::unavailable("the stream is unavailable: try again")
+        }
+    }
+}
+
+fn accepted(receipt: &PutReceipt) -> Answer {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        status: &'static str,
+        sequence_number: String,
+        shard_id: &'a str,
+    }
+    let sequence_number = receipt.sequence_number.to_string();
+    json(StatusCode::OK, &Body { status: "accepted", sequence_number, shard_id: &receipt.shard_id.0 })
+}

@@ -1,0 +1,45 @@
+//! A statistics store that lets the dashboard see what was written.
+
+use crate::RecentActivity;
+use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use std::future::Future;
+use std::sync::Arc;
+use telemetry::DeviceId;
+
+/// A [`StatisticsStore`] that records every successful write in a [`RecentActivity`].
+#[derive(Debug, Clone)]
+pub struct ObservedStatisticsStore<S> {
+    store: S,
+    recent: Arc<RecentActivity>,
+}
+
+impl<S: StatisticsStore> ObservedStatisticsStore<S> {
+    /// Observes `store`.
+    pub fn new(store: S, recent: Arc<RecentActivity>) -> Self {
+        ObservedStatisticsStore { store, recent }
+    }
+}
+
+impl<S: StatisticsStore> StatisticsStore for ObservedStatisticsStore<S> {
+    fn read_statistics(
+        &self,
+        device_id: &DeviceId,
+    ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send {
+        self.store.read_statistics(device_id)
+    }
+
+    fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<LedgerPageItem>, StoreError>> + Send {
+        self.store.read_ledger(device_id, prefix)
+    }
+
+    async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
+        let (device_id, attributes) = (write.device_id.clone(), write.item.attributes.clone());
+        self.store.write(write).await?;
+        self.recent.record_statistics(&device_id, &attributes);
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The dashboard's page, its files, and its login.
+
+use crate::access::require_same_origin;
+use crate::answer::{Answer, Refusal, bytes_answer};
+use crate::body::require_content_type;
+use crate::query::form_pairs;
+use crate::{Gateway, PipelineView};
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use ports::EventStream;
+use std::net::SocketAddr;
+
+const INDEX: &str = include_str!("../../../dashboards/local/index.html");
+const LOGIN: &str = include_str!("../../../dashboards/local/login.html");
+const STYLESHEET: &str = include_str!("../../../dashboards/local/dashboard.css");
+const SCRIPT: &str = include_str!("../../../dashboards/local/dashboard.js");
+
+/// The page may load its own files and call this server, and nothing else; nobody may frame it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The largest login form: a key of 512 characters, each percent-encoded, and its name.
+const FORM_BYTES_MAX: usize = 4096;
+
+impl<S: EventStream, V: PipelineView> Gateway<S, V> {
+    /// The dashboard for who has a session or needs none, the login for the others.
+    pub(crate) fn dashboard(&self, head: &Parts, local: SocketAddr) -> Answer {
+        let trusted = self.gatekeeper.trusts(head, local);
+        if !trusted && !self.gatekeeper.has_session(&head.headers) {
+            return file("text/html; charset=utf-8", LOGIN);
+        }
+        let mut answer = file("text/html; charset=utf-8", INDEX);
+        if trusted {
+            self.give_session(&mut answer);
+        }
+        answer
+    }
+
+    /// Gives the session for the key.
+    pub(crate) async fn login(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
+        // Browsers send `Origin: null` with a form of a page that sends no referrer, as ours does. It proves nothing,
+        // and need not: who posts this form from elsewhere must know the key.
+        if head.headers.get(header::ORIGIN).is_none_or(|origin| origin != "null") {
+            require_same_origin(head)?;
+        }
+        require_content_type(&head.headers, "application/x-www-form-urlencoded")?;
+        let body = self.bodies.read(body, FORM_BYTES_MAX).await?;
+        let mut keys = form_pairs(&body.bytes).filter(|(name, _)| name.as_deref() == Some("api_key"));
+        let (Some((_, Some(key))), None) = (keys.next(), keys.next()) else {
+            return Err(Refusal::bad_request("`api_key`: must be given once, percent-encoded"));
+        };
+        if !self.gatekeeper.may_try_login() {
+            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many logins have failed: try again"));
+        }
+        if self.gatekeeper.is_key(key.as_bytes()) {
+            let mut answer = redirect("/dashboard");
+            self.give_session(&mut answer);
+            return Ok(answer);
+        }
+        self.gatekeeper.login_failed();
+        // A person's browser shows the form again; anything else reads what was wrong.
+        let browser = head.headers.get(header::ACCEPT).is_some_and(|accept| {
+            accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
+        });
+        if browser {
+            Ok(redirect("/dashboard?error=1"))
+        } else {
+            Err(Refusal::forbidden("`api_key`: is not a key of this server"))
+        }
+    }
+
+    fn give_session(&self, answer: &mut Answer) {
+        // Hexadecimal digits and fixed words are always a header value.
+        if let Ok(cookie) = HeaderValue::from_str(&self.gatekeeper.session_cookie()) {
+            answer.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+    }
+}
+
+pub(crate) fn stylesheet() -> Answer {
+    file("text/css; charset=utf-8", STYLESHEET)
+}
+
+pub(crate) fn script() -> Answer {
+    file("text/javascript; charset=utf-8", SCRIPT)
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Answer {
+    let mut answer = bytes_answer(StatusCode::OK, content_type, Bytes::from_static(text.as_bytes()));
+    protect(&mut answer);
+    answer
+}
+
+fn redirect(location: &'static str) -> Answer {
+    let mut answer =
+        bytes_answer(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::from_static(b"see /dashboard\n"));
+    answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static(location));
+    protect(&mut answer);
+    answer
+}
+
+fn protect(answer: &mut Answer) {
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+}

@@ -1,0 +1,156 @@
+//! What clients and the dashboard read.
+
+use crate::answer::{Answer, Number, Refusal, json};
+use crate::gateway::query;
+use crate::{DeadLetterQuery, Gateway, PipelineView, ViewError};
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use ports::{ConfidenceInterval, DeadLetter, EventStream, StatisticsAttributes};
+use serde::Serialize;
+use telemetry::{DeviceId, RejectReason, Timestamp};
+
+const DEVICES_DEFAULT: usize = 100;
+const DEVICES_MAX: usize = 1000;
+const DEAD_LETTERS_DEFAULT: usize = 50;
+const DEAD_LETTERS_MAX: usize = 1000;
+
+/// A page of dead letters ends early once its payloads reach this size, because one alone may hold 350 KB.
+const DEAD_LETTERS_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How many dead letters are read at a time, so that no more than these lie past that size.
+const DEAD_LETTERS_STEP: usize = 10;
+
+impl<S: EventStream, V: PipelineView> Gateway<S, V> {
+    pub(crate) async fn statistics(&self, head: &Parts) -> Result<Answer, Refusal> {
+        let device_id = query(head, &["device_id"])?.required_device("device_id")?;
+        let attributes = self.view.device(&device_id).await.map_err(unavailable)?;
+        let attributes = attributes.filter(|attributes| attributes.count > 0).ok_or_else(|| no_data(&device_id))?;
+        Ok(json(StatusCode::OK, &Statistics::new(&device_id, &attributes)))
+    }
+
+    pub(crate) async fn devices(&self, head: &Parts) -> Result<Answer, Refusal> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            devices: Vec<Statistics<'a>>,
+            next: Option<&'a str>,
+        }
+        let query = query(head, &["limit", "after"])?;
+        let limit = query.limit(DEVICES_DEFAULT, DEVICES_MAX)?;
+        let after = query.device("after")?;
+        // One more than asked tells whether there is a next page.
+        let mut devices = self.view.devices(after.as_ref(), limit + 1).await.map_err(unavailable)?;
+        let more = devices.len() > limit;
+        devices.truncate(limit);
+        let next = if more { devices.last().map(|(device, _)| device.as_str()) } else { None };
+        let devices = devices.iter().map(|(device, attributes)| Statistics::new(device, attributes)).collect();
+        Ok(json(StatusCode::OK, &Body { devices, next }))
+    }
+
+    pub(crate) async fn pipeline(&self, head: &Parts) -> Result<Answer, Refusal> {
+        query(head, &[])?;
+        Ok(json(StatusCode::OK, &self.view.accounting().await.map_err(unavailable)?))
+    }
+
+    pub(crate) async fn dead_letters(&self, head: &Parts) -> Result<Answer, Refusal> {
+        #[derive(Serialize)]
+        struct Body {
+            dead_letters: Vec<DeadLetter>,
+            next: Option<String>,
+        }
+        let query = query(head, &["limit", "after", "reason", "device_id"])?;
+        let limit = query.limit(DEAD_LETTERS_DEFAULT, DEAD_LETTERS_MAX)?;
+        let mut next = query.get("after").map(cursor).transpose()?;
+        let reason = query.get("reason").map(reason).transpose()?;
+        let device_id = query.device("device_id")?;
+        let (mut dead_letters, mut bytes) = (Vec::new(), 0);
+        loop {
+            let page = DeadLetterQuery {
+                after: next.as_deref(),
+                limit: (limit - dead_letters.len()).min(DEAD_LETTERS_STEP),
+                reason,
+                device_id: device_id.as_ref(),
+            };
+            let page = self.view.dead_letters(page).await.map_err(unavailable)?;
+            bytes += page.dead_letters.iter().map(|letter| letter.payload_base64.len()).sum::<usize>();
+            dead_letters.extend(page.dead_letters);
+            next = page.next;
+            if next.is_none() || dead_letters.len() >= limit || bytes >= DEAD_LETTERS_BYTES_MAX {
+                return Ok(json(StatusCode::OK, &Body { dead_letters, next }));
+            }
+        }
+    }
+
+    pub(crate) fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
+        let device_id = query(head, &["device_id"])?.required_device("device_id")?;
+        let recent = self.recent.of(&device_id).ok_or_else(|| no_data(&device_id))?;
+        Ok(json(StatusCode::OK, &recent))
+    }
+}
+
+/// One device's statistics, with the contract's members in the contract's order.
+#[derive(Serialize)]
+struct Statistics<'a> {
+    device_id: &'a str,
+    count: u64,
+    mean: Option<Number>,
+    median: Option<Number>,
+    standard_deviation: Option<Number>,
+    minimum: Option<Number>,
+    maximum: Option<Number>,
+    mean_confidence_95: Option<Interval>,
+    anomaly_count: u64,
+    first_timestamp: Option<Timestamp>,
+    last_timestamp: Option<Timestamp>,
+    updated_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Interval {
+    low: Number,
+    high: Number,
+}
+
+impl<'a> Statistics<'a> {
+    fn new(device_id: &'a DeviceId, attributes: &StatisticsAttributes) -> Self {
+        let interval = |of: ConfidenceInterval| Interval { low: Number(of.low), high: Number(of.high) };
+        Statistics {
+            device_id: device_id.as_str(),
+            count: attributes.count,
+            mean: attributes.mean.map(Number),
+            median: attributes.median.map(Number),
+            standard_deviation: attributes.standard_deviation.map(Number),
+            minimum: attributes.minimum.map(Number),
+            maximum: attributes.maximum.map(Number),
+            mean_confidence_95: attributes.mean_confidence_95.map(interval),
+            anomaly_count: attributes.anomaly_count,
+            first_timestamp: attributes.first_timestamp,
+            last_timestamp: attributes.last_timestamp,
+            updated_at: attributes.updated_at,
+        }
+    }
+}
+
+fn cursor(text: &str) -> Result<String, Refusal> {
+    let valid = DeviceId::parse(text).is_ok();
+    let rule = "query parameter `after`: must be the `next` of an earlier page";
+    if valid { Ok(text.to_owned()) } else { Err(Refusal::bad_request(rule)) }
+}
+
+fn reason(text: &str) -> Result<RejectReason, Refusal> {
+    RejectReason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
+        let known = RejectReason::ALL.map(RejectReason::as_str).join(", ");
+        Refusal::bad_request(format!("query parameter `reason`: must be one of {known}"))
+    })
+}
+
+fn no_data(device_id: &DeviceId) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("no data of the device {device_id}"))
+}
+
+fn unavailable(error: ViewError) -> Refusal {
+    match error {
+        ViewError::Unavailable(source) => {
+            tracing::warn!(error = %source, "the pipeline's storage is unavailable");
+            Refusal::unavailable("the pipeline's storage is unavailable: try again")
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the gateway reads of the pipeline behind it.
+
+use ports::{DeadLetter, StatisticsAttributes};
+use std::collections::BTreeMap;
+use std::future::Future;
+use telemetry::{DeviceId, RejectReason};
+
+/// A read-only view of a pipeline: its devices, its accounts, its dead letters.
+pub trait PipelineView: Send + Sync {
+    /// One device's statistics; `None` for a device with no data.
+    fn device(
+        &self,
+        device_id: &DeviceId,
+    ) -> impl Future<Output = Result<Option<StatisticsAttributes>, ViewError>> + Send;
+
+    /// At most `limit` devices after `after`, in byte order of their names.
+    fn devices(
+        &self,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError>> + Send;
+
+    /// What has come in, and what became of it.
+    fn accounting(&self) -> impl Future<Output = Result<Accounting, ViewError>> + Send;
+
+    /// At most `query.limit` dead letters that the query selects, each id once.
+    fn dead_letters(
+        &self,
+        query: DeadLetterQuery<'_>,
+    ) -> impl Future<Output = Result<DeadLetterPage, ViewError>> + Send;
+}
+
+impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
+    fn device(
+        &self,
+        device_id: &DeviceId,
+    ) -> impl Future<Output = Result<Option<StatisticsAttributes>, ViewError>> + Send {
+        (**self).device(device_id)
+    }
+
+    fn devices(
+        &self,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError>> + Send {
+        (**self).devices(after, limit)
+    }
+
+    fn accounting(&self) -> impl Future<Output = Result<Accounting, ViewError>> + Send {
+        (**self).accounting()
+    }
+
+    fn dead_letters(
+        &self,
+        query: DeadLetterQuery<'_>,
+    ) -> impl Future<Output = Result<DeadLetterPage, ViewError>> + Send {
+        (**self).dead_letters(query)
+    }
+}
+
+/// What has come in, and what became of it, in distinct readings. With nothing pending, `accepted` is the sum of
+/// `counted`, `duplicates` and the dead letters.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Accounting {
+    /// Readings stored in the stream.
+    pub accepted: u64,
+    /// Readings in the statistics.
+    pub counted: u64,
+    /// Readings that had been counted before.
+    pub duplicates: u64,
+    /// Readings that could not be counted, by reason.
+    pub dead_letters: BTreeMap<RejectReason, u64>,
+    /// Readings stored and not yet processed.
+    pub pending: u64,
+    /// How long the oldest pending record has waited, in seconds; 0 with nothing pending.
+    pub backlog_age_seconds: f64,
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeadLetterQuery<'a> {
+    /// Where an earlier page ended: its `next`, or any other 1–128 of `A-Z a-z 0-9 . _ : -`, which is a position
+    /// too: none of them is an error.
+    pub after: Option<&'a str>,
+    /// The most letters, at least 1.
+    pub limit: usize,
+    /// Only those with this reason.
+    pub reason: Option<RejectReason>,
+    /// Only those of this device.
+    pub device_id: Option<&'a DeviceId>,
+}
+
+/// A page of dead letters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeadLetterPage {
+    /// The letters.
+    pub dead_letters: Vec<DeadLetter>,
+    /// What to pass as `after` to read on, 1–128 of `A-Z a-z 0-9 . _ : -`; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Why the view could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// Passing: try again.
+    #[error("the pipeline's storage is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

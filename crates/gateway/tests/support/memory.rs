@@ -1,0 +1,176 @@
+//! An in-memory pipeline: a stream that can be told to fail, and a view that counts what the stream holds.
+
+use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, ViewError};
+use ports::{
+    ConfidenceInterval, DeadLetter, DeadLetterOrigin, EventStream, Position, PutError, PutReceipt, RecordsPage,
+    SequenceNumber, Shard, ShardId, StatisticsAttributes, StreamEntry, StreamError,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use telemetry::{DeviceId, Reading, Timestamp, decode_record};
+
+/// What the stream does with the next entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Stored,
+    Throttled,
+    Refused,
+    Unavailable,
+}
+
+/// Stream and view in one, shared by its clones.
+#[derive(Clone, Default)]
+pub struct MemoryPipeline {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    records: Vec<StreamEntry>,
+    readings: BTreeMap<DeviceId, Vec<Reading>>,
+    dead_letters: Vec<DeadLetter>,
+    fates: VecDeque<Fate>,
+    view_is_down: bool,
+}
+
+impl MemoryPipeline {
+    /// The stream's next entries fare so; later ones are stored.
+    pub fn fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.inner.lock().unwrap().fates = fates.into_iter().collect();
+    }
+
+    /// Whether reads of the view fail.
+    pub fn set_view_down(&self, down: bool) {
+        self.inner.lock().unwrap().view_is_down = down;
+    }
+
+    /// Every record stored so far.
+    pub fn records(&self) -> Vec<StreamEntry> {
+        self.inner.lock().unwrap().records.clone()
+    }
+
+    /// How many records are stored.
+    pub fn len(&self) -> usize {
+        self.inner.lock().unwrap().records.len()
+    }
+}
+
+impl Inner {
+    fn put(&mut self, entry: StreamEntry) -> Result<PutReceipt, PutError> {
+        match self.fates.pop_front().unwrap_or(Fate::Stored) {
+            Fate::Stored => {}
+            Fate::Throttled => return Err(PutError::Throttled),
+            Fate::Refused => return Err(PutError::Refused("the record is over the stream's limit".to_owned())),
+            Fate::Unavailable => return Err(PutError::Unavailable("the disk is full".into())),
+        }
+        let sequence_number = SequenceNumber::from(self.records.len() as u64);
+        let shard_id = ShardId("shardId-000000000000".to_owned());
+        for decoded in decode_record(&entry.data) {
+            match decoded.outcome {
+                Ok(reading) => self.readings.entry(reading.device_id.clone()).or_default().push(reading),
+                Err(rejection) => {
+                    let origin = DeadLetterOrigin {
+                        stream: "memory",
+                        shard_id: &shard_id.0,
+                        sequence_number: &sequence_number.to_string(),
+                        sub_sequence_number: decoded.sub_sequence_number,
+                        index: decoded.index,
+                        partition_key: &entry.partition_key,
+                        arrived_at: Timestamp::UNIX_EPOCH,
+                    };
+                    let letter = DeadLetter::new(&rejection, &entry.data, origin, Timestamp::UNIX_EPOCH);
+                    self.dead_letters.push(letter);
+                }
+            }
+        }
+        self.records.push(entry);
+        Ok(PutReceipt { shard_id, sequence_number })
+    }
+
+    fn up(&self) -> Result<&Self, ViewError> {
+        if self.view_is_down { Err(ViewError::Unavailable("the disk is gone".into())) } else { Ok(self) }
+    }
+}
+
+impl EventStream for MemoryPipeline {
+    async fn put_records(&self, entries: Vec<StreamEntry>) -> Vec<Result<PutReceipt, PutError>> {
+        let mut inner = self.inner.lock().unwrap();
+        entries.into_iter().map(|entry| inner.put(entry)).collect()
+    }
+
+    async fn list_shards(&self) -> Result<Vec<Shard>, StreamError> {
+        Ok(Vec::new())
+    }
+
+    async fn get_records(&self, shard: &ShardId, _: Position, _: usize) -> Result<RecordsPage, StreamError> {
+        Err(StreamError::NoSuchShard(shard.clone()))
+    }
+
+    async fn records_available(&self, _: &ShardId, _: Position) {}
+}
+
+impl PipelineView for MemoryPipeline {
+    async fn device(&self, device_id: &DeviceId) -> Result<Option<StatisticsAttributes>, ViewError> {
+        Ok(self.inner.lock().unwrap().up()?.readings.get(device_id).map(|readings| attributes(readings)))
+    }
+
+    async fn devices(
+        &self,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError> {
+        let inner = self.inner.lock().unwrap();
+        let devices = inner.up()?.readings.iter().filter(|(device, _)| after.is_none_or(|after| *device > after));
+        Ok(devices.take(limit).map(|(device, readings)| (device.clone(), attributes(readings))).collect())
+    }
+
+    async fn accounting(&self) -> Result<Accounting, ViewError> {
+        let inner = self.inner.lock().unwrap();
+        let counted = inner.up()?.readings.values().map(|readings| readings.len() as u64).sum();
+        let mut dead_letters = BTreeMap::new();
+        for letter in &inner.dead_letters {
+            *dead_letters.entry(letter.reason).or_default() += 1;
+        }
+        let accepted = counted + inner.dead_letters.len() as u64;
+        Ok(Accounting { accepted, counted, dead_letters, ..Accounting::default() })
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
+        let inner = self.inner.lock().unwrap();
+        let after = query.after.map_or(0, |after| after.parse::<usize>().unwrap_or(usize::MAX));
+        let mut letters = inner.up()?.dead_letters.iter().enumerate().skip(after).filter(|(_, letter)| {
+            query.reason.is_none_or(|reason| letter.reason == reason)
+                && query.device_id.is_none_or(|device| letter.device_id.as_deref() == Some(device.as_str()))
+        });
+        let page: Vec<_> = letters.by_ref().take(query.limit).collect();
+        let end = page.last().map(|(index, _)| (index + 1).to_string());
+        let next = letters.next().and(end);
+        Ok(DeadLetterPage { dead_letters: page.into_iter().map(|(_, letter)| letter.clone()).collect(), next })
+    }
+}
+
+/// The statistics of readings, by the textbook.
+fn attributes(readings: &[Reading]) -> StatisticsAttributes {
+    let mut values: Vec<f64> = readings.iter().map(|reading| reading.value).collect();
+    values.sort_by(f64::total_cmp);
+    let n = values.len() as f64;
+    // Divided first: a hundred values of 1e100 have a mean, whatever their sum.
+    let mean = values.iter().map(|value| value / n).sum::<f64>();
+    let spread =
+        (values.len() > 1).then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
+    let half = values.len() / 2;
+    let median = if values.len() % 2 == 1 { values[half] } else { values[half - 1] / 2.0 + values[half] / 2.0 };
+    StatisticsAttributes {
+        count: values.len() as u64,
+        mean: Some(mean),
+        median: Some(median),
+        standard_deviation: spread,
+        minimum: values.first().copied(),
+        maximum: values.last().copied(),
+        mean_confidence_95: spread.map(|spread| ConfidenceInterval { low: mean - spread, high: mean + spread }),
+        anomaly_count: 0,
+        first_timestamp: readings.iter().map(|reading| reading.timestamp).min(),
+        last_timestamp: readings.iter().map(|reading| reading.timestamp).max(),
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
