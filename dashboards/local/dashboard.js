@@ -212,7 +212,8 @@ async function readChosen() {
 }
 
 function prepareRecent(recent) {
-  const timed = (rows) => rows.map((row) => ({ ...row, at: Date.parse(row.timestamp) }))
+  // Within one millisecond, or under names of their own, several readings share one `at`: `key` tells them apart.
+  const timed = (rows) => rows.map((row) => ({ ...row, at: Date.parse(row.timestamp), key: `${row.timestamp} ${row.value}` }))
     .filter((row) => !Number.isNaN(row.at)).sort((a, b) => a.at - b.at);
   return { readings: timed(recent.readings), statistics: timed(recent.statistics) };
 }
@@ -693,21 +694,21 @@ function showCaption(readings, [start, end]) {
   setText($('chart-caption'), notes.join(' · '));
 }
 
-// The crosshair remembers its reading's time, not its place, and so stays on it while the chart moves on.
+// The crosshair remembers its reading, not its place, and so stays on it while the chart moves on.
 function focusedIndex() {
   const readings = chart.recent?.readings ?? [];
-  return chart.focus === null ? -1 : readings.findIndex((reading) => reading.at === chart.focus);
+  return chart.focus === null ? -1 : readings.findIndex((reading) => reading.key === chart.focus);
 }
 
 function showCrosshair() {
   const index = focusedIndex();
   const tooltip = $('tooltip');
   const { crosshair, crosshairPoint } = chart.parts;
-  const visible = index >= 0 && isWithin(chart.scale.x(chart.focus), chart.scale.left, chart.scale.right);
+  const reading = chart.recent?.readings[index];
+  const visible = reading !== undefined && isWithin(chart.scale.x(reading.at), chart.scale.left, chart.scale.right);
   tooltip.hidden = !visible;
   for (const part of [crosshair, crosshairPoint]) setAttribute(part, 'visibility', visible ? 'visible' : 'hidden');
   if (!visible) return;
-  const reading = chart.recent.readings[index];
   const { left, right, top, bottom, x, y } = chart.scale;
   const [place, level] = [x(reading.at), clamp(y(reading.value), top, bottom)];
   setAttribute(crosshair, 'd', `M${place.toFixed(1)} ${top}V${bottom}`);
@@ -744,7 +745,7 @@ function focusNearest(event) {
   const wanted = times[0] + across * (times[1] - times[0]);
   const nearest = chart.recent.readings.reduce((best, reading) =>
     (Math.abs(reading.at - wanted) < Math.abs(best.at - wanted) ? reading : best));
-  chart.focus = nearest.at;
+  chart.focus = nearest.key;
   showCrosshair();
 }
 
@@ -757,7 +758,7 @@ function moveCrosshair(event) {
   const target = { ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: last }[event.key];
   if (event.key === 'Escape') chart.focus = null;
   else if (target === undefined) return;
-  else chart.focus = readings[clamp(target, 0, last)].at;
+  else chart.focus = readings[clamp(target, 0, last)].key;
   event.preventDefault();
   showCrosshair();
 }

@@ -302,14 +302,16 @@ def check_looks(results, browser, pipeline, screenshots):
     for name, width, height in [("desktop", 1280, 900), ("phone", 390, 844), ("narrow", 360, 740)]:
         for scheme in ("light", "dark"):
             visit = Visit(browser, pipeline, width, height, scheme)
-            eventually(lambda: "L" in (visit.page.get_attribute("#chart .mean", "d") or ""))
+            page = visit.page
+            eventually(lambda: "L" in (page.get_attribute("#chart .mean", "d") or "") and page.inner_text("#rate .value") != "–"
+                       and len((page.get_attribute("#devices .trend >> nth=0", "points") or "").split()) > 3)
             results.check(f"no sideways scrolling at {width}x{height}, {scheme}", not visit.scrolls_sideways())
-            background = visit.page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
+            background = page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
             brightness = sum(int(part) for part in background[4:-1].split(",")[:3]) / 3
             results.check(f"the {scheme} theme follows the system at {width}x{height}", (brightness > 128) == (scheme == "light"), background)
             if screenshots:
-                visit.page.screenshot(path=screenshots / f"{name}-{scheme}.png")
-                visit.page.screenshot(path=screenshots / f"{name}-{scheme}-whole.png", full_page=True)
+                page.screenshot(path=screenshots / f"{name}-{scheme}.png")
+                page.screenshot(path=screenshots / f"{name}-{scheme}-whole.png", full_page=True)
             results.check(f"no complaints at {width}x{height}, {scheme}", not visit.complaints, visit.complaints)
             visit.context.close()
 
