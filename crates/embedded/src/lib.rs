@@ -1,1 +1,40 @@
-//! The ports on one machine: an embedded ACID database and local files.
+//! The ports on one machine: an embedded ACID database and local files, over one data directory.
+//!
+//! - **Enters**: what the ports take ([`ports`]), and a folder to keep it in.
+//! - **Leaves**: what the ports give, and beyond them lists for people ([`EmbeddedStatisticsStore::list`],
+//!   [`EmbeddedDeadLetterQueue::list`]) and the account of every reading ([`EmbeddedStorage::accounting`]).
+//! - **Fails**: opening with [`OpenError`]; everything else as its port says, with a [`StorageFailure`] as the source.
+//!   Nothing is acknowledged before it is on disk. A failure of the disk costs the operations that met it: the database
+//!   is opened anew, and works on once the disk does.
+//!
+//! The directory holds `lock`, `stream.redb` (shards, records, archive cursors), `statistics.redb` (items, ledger pages,
+//! dead letters, checkpoints, totals) and `archive/`. Stream and statistics are two files because a database has one
+//! writer at a time: in one file each post would wait for the statistics transaction before it.
+
+mod accounting;
+mod archive;
+mod checkpoints;
+mod database;
+mod dead_letters;
+mod failure;
+mod item;
+mod raw_archive;
+mod record;
+mod shards;
+mod statistics;
+mod statistics_journal;
+mod storage;
+mod stream;
+mod stream_journal;
+mod trim;
+mod writer;
+
+pub use accounting::Accounting;
+pub use archive::FileArchive;
+pub use checkpoints::EmbeddedCheckpoints;
+pub use dead_letters::{DeadLetterFilter, DeadLetterPage, EmbeddedDeadLetterQueue};
+pub use failure::{OpenError, StorageFailure};
+pub use raw_archive::{ArchiveLimits, ArchiveRun};
+pub use statistics::EmbeddedStatisticsStore;
+pub use storage::{EmbeddedStorage, Options};
+pub use stream::{EmbeddedStream, RECORD_BYTES_MAX};

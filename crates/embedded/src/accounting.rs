@@ -1,0 +1,96 @@
+//! Where every reading that was accepted has gone.
+
+use crate::StorageFailure;
+use crate::checkpoints;
+use crate::record;
+use crate::shards::{Head, RECORDS, sequence_u64, shard_id};
+use crate::statistics::StatisticsParts;
+use crate::statistics_journal::{COUNTED, TOTALS, letters_total, total};
+use crate::stream::StreamParts;
+use crate::stream_journal::read_heads;
+use redb::ReadTransaction;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use telemetry::RejectReason;
+
+/// The pipeline's account of its readings. With nothing pending,
+/// `accepted` = `counted` + `duplicates` + the sum of `dead_letters`, across restarts too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounting {
+    /// Readings in all records ever put, as [`telemetry::count_readings`] counts them.
+    pub accepted: u64,
+    /// Readings counted: the sum of every item's `count`.
+    pub counted: u64,
+    /// Readings that were processed and are neither counted nor dead letters. Derived: a batch may be delivered again,
+    /// so that whoever counts duplicates as they pass counts some twice. While a batch is under way it may be too low.
+    pub duplicates: u64,
+    /// Distinct dead letters ever sent, by reason; reasons without any are absent. Deleting a letter takes nothing away.
+    pub dead_letters: BTreeMap<RejectReason, u64>,
+    /// Readings in records after the checkpoints.
+    pub pending: u64,
+    /// How long ago the oldest record after the checkpoints arrived; zero without any.
+    pub backlog_age: Duration,
+}
+
+pub(crate) fn accounting(stream: &StreamParts, statistics: &StatisticsParts) -> Result<Accounting, StorageFailure> {
+    // Statistics first: what is processed meanwhile then shows as pending, and never as more than was accepted.
+    let processed = statistics.database.read(|transaction| processed(transaction, stream.shards))?;
+    let (accepted, oldest) = stream.database.read(|transaction| accepted(transaction, &processed.through))?;
+    let dead_letters = processed.dead_letters.values().sum::<u64>();
+    let backlog_age = oldest.map_or(0, |arrived_at| stream.clock.now().as_millisecond() - arrived_at);
+    Ok(Accounting {
+        accepted,
+        counted: processed.counted,
+        duplicates: processed.readings.saturating_sub(processed.counted).saturating_sub(dead_letters),
+        dead_letters: processed.dead_letters,
+        pending: accepted.saturating_sub(processed.readings),
+        // The clock may have been set back.
+        backlog_age: Duration::from_millis(backlog_age.try_into().unwrap_or_default()),
+    })
+}
+
+struct Processed {
+    /// The last processed sequence of each shard, 0 where none is.
+    through: Vec<u64>,
+    readings: u64,
+    counted: u64,
+    dead_letters: BTreeMap<RejectReason, u64>,
+}
+
+fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, StorageFailure> {
+    let totals = transaction.open_table(TOTALS)?;
+    let mut dead_letters = BTreeMap::new();
+    for reason in RejectReason::ALL {
+        let sent = total(&totals, &letters_total(reason.as_str()))?;
+        if sent > 0 {
+            dead_letters.insert(reason, sent);
+        }
+    }
+    let counted = total(&totals, COUNTED)?;
+    let mut processed = Processed { through: Vec::new(), readings: 0, counted, dead_letters };
+    for shard in 0..shards {
+        let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
+        processed.through.push(checkpoint.map_or(0, |checkpoint| sequence_u64(checkpoint.sequence_number)));
+        processed.readings += checkpoint.map_or(0, |checkpoint| checkpoint.readings);
+    }
+    Ok(processed)
+}
+
+/// The readings ever put, and when the oldest record arrived that is not processed.
+fn accepted(transaction: &ReadTransaction, through: &[u64]) -> Result<(u64, Option<i64>), StorageFailure> {
+    let records = transaction.open_table(RECORDS)?;
+    let heads = read_heads(transaction, through.len())?;
+    let mut oldest: Option<i64> = None;
+    for (shard, (head, through)) in heads.iter().zip(through).enumerate() {
+        let Head { sequence, trimmed_sequence, .. } = *head;
+        if sequence <= *through {
+            continue;
+        }
+        // There are at most 65,535 shards.
+        if let Some(stored) = records.get((shard as u16, (*through).max(trimmed_sequence) + 1))? {
+            let arrived_at = record::decode(stored.value())?.header.arrived_at;
+            oldest = Some(oldest.map_or(arrived_at, |oldest| oldest.min(arrived_at)));
+        }
+    }
+    Ok((heads.iter().map(|head| head.readings).sum(), oldest))
+}

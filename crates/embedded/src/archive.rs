@@ -1,0 +1,231 @@
+//! The archive: objects as files, each under its key.
+
+use crate::StorageFailure;
+use ports::{Archive, ArchiveError};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where objects grow before they have their name; in the same file system, so that the rename is atomic.
+const TEMPORARY: &str = ".tmp";
+/// S3's limit, in bytes.
+const KEY_BYTES_MAX: usize = 1024;
+/// The longest name of a file on the usual file systems, in bytes.
+const SEGMENT_BYTES_MAX: usize = 255;
+
+/// Objects as files under one folder. Clones share it.
+///
+/// A key's segments become folders, so `a` and `a/b` cannot both be objects; the second is refused as an invalid key.
+#[derive(Debug, Clone)]
+pub struct FileArchive {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    /// Names temporary files.
+    temporaries: AtomicU64,
+}
+
+impl FileArchive {
+    /// Opens the archive in `root`, makes the folder if there is none, and removes what unfinished writes have left.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let temporary = root.join(TEMPORARY);
+        fs::create_dir_all(&temporary)?;
+        for entry in fs::read_dir(&temporary)? {
+            fs::remove_file(entry?.path())?;
+        }
+        sync_folder(root)?;
+        Ok(FileArchive { shared: Arc::new(Shared { root: root.to_owned(), temporaries: AtomicU64::new(0) }) })
+    }
+
+    /// The folder that holds the objects.
+    pub fn root(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Begins an object whose key is not yet known. Blocking.
+    pub(crate) fn begin(&self) -> io::Result<UnnamedObject> {
+        let number = self.shared.temporaries.fetch_add(1, Ordering::Relaxed);
+        let path = self.shared.root.join(TEMPORARY).join(number.to_string());
+        Ok(UnnamedObject { file: File::create_new(&path)?, path, archive: self.clone(), published: false })
+    }
+
+    /// As [`Archive::put`]. Blocking.
+    pub(crate) fn put_blocking(&self, key: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+        let mut object = self.begin().map_err(unavailable)?;
+        object.file.write_all(bytes).map_err(unavailable)?;
+        object.publish(key)
+    }
+
+    /// As [`Archive::list`]. Blocking.
+    pub(crate) fn list_blocking(&self, prefix: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
+        let mut listing = Listing { prefix, after: after.unwrap_or_default(), limit, keys: Vec::new() };
+        if limit > 0 {
+            listing.walk(&self.shared.root, "")?;
+        }
+        Ok(listing.keys)
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, ArchiveError> {
+        let segment_is_valid = |segment: &str| {
+            !matches!(segment, "" | "." | "..") && segment.len() <= SEGMENT_BYTES_MAX && !segment.contains(['\0', '\\'])
+        };
+        let valid = key.len() <= KEY_BYTES_MAX
+            && key.split('/').all(segment_is_valid)
+            && key.split('/').next() != Some(TEMPORARY);
+        if valid { Ok(self.shared.root.join(key)) } else { Err(ArchiveError::InvalidKey(key.to_owned())) }
+    }
+}
+
+/// An object that grows under a temporary name, and is removed unless it gets its key.
+pub(crate) struct UnnamedObject {
+    pub(crate) file: File,
+    path: PathBuf,
+    archive: FileArchive,
+    published: bool,
+}
+
+impl UnnamedObject {
+    /// Makes what was written durable, then visible under `key`, then makes that durable too.
+    pub(crate) fn publish(mut self, key: &str) -> Result<(), ArchiveError> {
+        let target = self.archive.path(key)?;
+        let publish = || {
+            self.file.sync_all()?;
+            let folder = target.parent().unwrap_or(self.archive.root());
+            make_folders(folder)?;
+            fs::rename(&self.path, &target)?;
+            sync_folder(folder)
+        };
+        match publish() {
+            Ok(()) => {
+                self.published = true;
+                Ok(())
+            }
+            Err(error) => Err(archive_error(key, error)),
+        }
+    }
+}
+
+impl Drop for UnnamedObject {
+    fn drop(&mut self) {
+        if !self.published {
+            // It may have been renamed before the failure, or the disk may be gone; opening removes what is left.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Archive for FileArchive {
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), ArchiveError> {
+        let (archive, key) = (self.clone(), key.to_owned());
+        blocking(move || archive.put_blocking(&key, &bytes)).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let (path, key) = (self.path(key)?, key.to_owned());
+        let read = move || match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            // `a/b` is absent where `a` is an object, and `a` where it is a folder.
+            Err(error) if is_shape(&error) || error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(archive_error(&key, error)),
+        };
+        blocking(read).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, ArchiveError> {
+        let (archive, prefix, after) = (self.clone(), prefix.to_owned(), after.map(str::to_owned));
+        blocking(move || archive.list_blocking(&prefix, after.as_deref(), limit).map_err(unavailable)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(ArchiveError::Unavailable(StorageFailure::Unanswered.boxed())))
+}
+
+struct Listing<'a> {
+    prefix: &'a str,
+    after: &'a str,
+    limit: usize,
+    keys: Vec<String>,
+}
+
+impl Listing<'_> {
+    /// Visits a folder's entries in the byte order of the keys below them, passing over what cannot match.
+    fn walk(&mut self, folder: &Path, base: &str) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let Ok(mut name) = entry.file_name().into_string() else { continue };
+            if base.is_empty() && name == TEMPORARY {
+                continue;
+            }
+            if kind.is_dir() {
+                // The slash takes part in the order: `a-b` comes before `a/b`.
+                name.push('/');
+            } else if !kind.is_file() {
+                continue;
+            }
+            let key = format!("{base}{name}");
+            let may_match = key.starts_with(self.prefix) || (kind.is_dir() && self.prefix.starts_with(&key));
+            let may_follow = key.as_str() > self.after || (kind.is_dir() && self.after.starts_with(&key));
+            if may_match && may_follow {
+                entries.push(key);
+            }
+        }
+        entries.sort_unstable();
+        for key in entries {
+            if self.keys.len() == self.limit {
+                break;
+            }
+            if key.ends_with('/') {
+                self.walk(&folder.join(&key[base.len()..]), &key)?;
+            } else {
+                self.keys.push(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder and those above it, each durably in the one above.
+fn make_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    make_folders(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_folder(parent)
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Whether a file stands where the key needs a folder, or the other way round.
+fn is_shape(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists)
+}
+
+fn archive_error(key: &str, error: io::Error) -> ArchiveError {
+    if is_shape(&error) { ArchiveError::InvalidKey(key.to_owned()) } else { unavailable(error) }
+}
+
+fn unavailable(error: io::Error) -> ArchiveError {
+    ArchiveError::Unavailable(StorageFailure::from(error).boxed())
+}

@@ -1,0 +1,227 @@
+//! The dead-letter queue: letters in the database, and a copy of every one in the archive.
+
+use crate::StorageFailure;
+use crate::archive::FileArchive;
+use crate::statistics::StatisticsParts;
+use crate::statistics_journal::{EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, StatisticsOperation};
+use ports::{Archive, ArchiveError, DeadLetter, DeadLetterError, DeadLetterQueue};
+use redb::ReadTransaction;
+use std::sync::Arc;
+use telemetry::{DeviceId, RejectReason, Timestamp};
+
+/// One transaction takes letters of at most this many bytes, but for a single larger one.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+
+/// The dead letters of one data directory. Clones share them.
+#[derive(Clone)]
+pub struct EmbeddedDeadLetterQueue {
+    pub(crate) parts: Arc<StatisticsParts>,
+    pub(crate) archive: FileArchive,
+}
+
+/// Which dead letters a list is to have; the default has all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Only those of this reason.
+    pub reason: Option<RejectReason>,
+    /// Only those that name this device.
+    pub device_id: Option<DeviceId>,
+    /// Only those given up at this instant, to the millisecond, or later.
+    pub since: Option<Timestamp>,
+}
+
+/// A part of a list of dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetterPage {
+    /// The letters, newest first.
+    pub letters: Vec<DeadLetter>,
+    /// What to pass as `after` to read on; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl EmbeddedDeadLetterQueue {
+    /// At most `limit` letters that pass `filter`, newest first, after the place `after` that the page before named.
+    /// Letters that are deleted or sent meanwhile do not move the place.
+    ///
+    /// # Errors
+    /// [`StorageFailure`]; [`StorageFailure::InvalidPlace`] where `after` is no place of a list.
+    pub async fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterPage, StorageFailure> {
+        let after = after.map(|place| parse_place(place).ok_or_else(|| unknown_place(place))).transpose()?;
+        self.parts.read(move |transaction| list(transaction, after.as_ref(), limit, &filter)).await
+    }
+
+    /// The letter of that id, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`StorageFailure`].
+    pub async fn get(&self, id: &str) -> Result<Option<DeadLetter>, StorageFailure> {
+        let id = id.to_owned();
+        let letter = self.parts.read(move |transaction| {
+            let known = transaction.open_table(KNOWN_LETTERS)?.get(id.as_str())?;
+            let Some(failed_at) = known.map(|stored| stored.value()) else { return Ok(None) };
+            let stored = transaction.open_table(LETTERS)?.get((failed_at, id.as_str()))?;
+            stored.map(|json| parse(&id, json.value())).transpose()
+        });
+        letter.await
+    }
+
+    /// Deletes a letter, durably; says whether it was there. Its id stays known: a redelivery does not bring it back.
+    /// The archive's copy stays too.
+    ///
+    /// # Errors
+    /// [`StorageFailure`].
+    pub async fn delete(&self, id: &str) -> Result<bool, StorageFailure> {
+        self.parts.writer.write(StatisticsOperation::DeleteLetter(id.to_owned()), 64 + id.len()).await
+    }
+
+    /// Archives the letters as one object, then queues them; how many were queued before a failure.
+    async fn send_all(&self, letters: &[DeadLetter]) -> (usize, Result<(), StorageFailure>) {
+        let Some(first) = letters.first() else { return (0, Ok(())) };
+        let encoded = match encode(letters) {
+            Ok(encoded) => encoded,
+            Err(failure) => return (0, Err(failure)),
+        };
+        let mut lines = Vec::with_capacity(encoded.iter().map(|letter| letter.json.len() + 1).sum());
+        for letter in &encoded {
+            lines.extend(&letter.json);
+            lines.push(b'\n');
+        }
+        if let Err(error) = self.archive.put(&object_key(first, letters), lines).await {
+            return (0, Err(archive_failure(error)));
+        }
+        let mut sent = 0;
+        for chunk in chunks(encoded) {
+            let count = chunk.len();
+            let bytes = chunk.iter().map(|letter| letter.json.len()).sum();
+            if let Err(failure) = self.parts.writer.write(StatisticsOperation::SendLetters(chunk), bytes).await {
+                return (sent, Err(failure));
+            }
+            sent += count;
+        }
+        (sent, Ok(()))
+    }
+}
+
+impl DeadLetterQueue for EmbeddedDeadLetterQueue {
+    async fn send(&self, letters: Vec<DeadLetter>) -> Vec<Result<(), DeadLetterError>> {
+        let (sent, result) = self.send_all(&letters).await;
+        let answer = |index| match &result {
+            Err(failure) if index >= sent => Err(DeadLetterError::Unavailable(failure.clone().boxed())),
+            _ => Ok(()),
+        };
+        (0..letters.len()).map(answer).collect()
+    }
+}
+
+fn encode(letters: &[DeadLetter]) -> Result<Vec<EncodedLetter>, StorageFailure> {
+    let encode = |letter: &DeadLetter| {
+        // Strings, numbers and the payload's base64 always serialise.
+        let json = serde_json::to_vec(letter).map_err(std::io::Error::from)?;
+        Ok(EncodedLetter {
+            id: letter.id.clone(),
+            failed_at: letter.failed_at.as_millisecond(),
+            reason: letter.reason,
+            device_id: letter.device_id.clone().unwrap_or_default(),
+            json,
+        })
+    };
+    letters.iter().map(encode).collect()
+}
+
+fn chunks(letters: Vec<EncodedLetter>) -> Vec<Vec<EncodedLetter>> {
+    let mut chunks: Vec<Vec<EncodedLetter>> = Vec::new();
+    let mut bytes = 0;
+    for letter in letters {
+        bytes += letter.json.len();
+        match chunks.last_mut() {
+            Some(chunk) if bytes <= CHUNK_BYTES_MAX => chunk.push(letter),
+            _ => {
+                bytes = letter.json.len();
+                chunks.push(vec![letter]);
+            }
+        }
+    }
+    chunks
+}
+
+/// The object of one send, by its ids and the day its first record arrived: a redelivery writes the same object again.
+fn object_key(first: &DeadLetter, letters: &[DeadLetter]) -> String {
+    use md5::{Digest, Md5};
+    let mut hash = Md5::new();
+    for letter in letters {
+        hash.update((letter.id.len() as u64).to_be_bytes());
+        hash.update(letter.id.as_bytes());
+    }
+    let name = u128::from_be_bytes(hash.finalize().into());
+    format!("dead-letters/dt={}/{name:032x}.jsonl", first.arrived_at.utc_date())
+}
+
+fn archive_failure(error: ArchiveError) -> StorageFailure {
+    match error {
+        ArchiveError::Unavailable(source) => match source.downcast::<StorageFailure>() {
+            Ok(failure) => *failure,
+            Err(other) => std::io::Error::other(other).into(),
+        },
+        invalid @ ArchiveError::InvalidKey(_) => std::io::Error::other(invalid).into(),
+    }
+}
+
+fn list(
+    transaction: &ReadTransaction,
+    after: Option<&(i64, String)>,
+    limit: usize,
+    filter: &DeadLetterFilter,
+) -> Result<DeadLetterPage, StorageFailure> {
+    let index = transaction.open_table(LETTER_INDEX)?;
+    let stored = transaction.open_table(LETTERS)?;
+    let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let from = (since, "");
+    let range = match after {
+        // A place before `since` leaves nothing; a range may not be turned round.
+        Some((failed_at, _)) if *failed_at < since => return Ok(DeadLetterPage { letters: Vec::new(), next: None }),
+        Some((failed_at, id)) => index.range::<(i64, &str)>(from..(*failed_at, id.as_str()))?,
+        None => index.range::<(i64, &str)>(from..)?,
+    };
+    let mut page = DeadLetterPage { letters: Vec::new(), next: None };
+    let mut last = None;
+    for entry in range.rev() {
+        let (key, value) = entry?;
+        let (reason, device) = value.value();
+        let passes = filter.reason.is_none_or(|wanted| wanted.as_str() == reason)
+            && filter.device_id.as_ref().is_none_or(|wanted| wanted.as_str() == device);
+        if !passes {
+            continue;
+        }
+        if page.letters.len() == limit {
+            page.next = last;
+            break;
+        }
+        let (failed_at, id) = key.value();
+        let json = stored.get((failed_at, id))?.ok_or_else(|| corrupt(id))?;
+        page.letters.push(parse(id, json.value())?);
+        last = Some(format!("{failed_at}.{id}"));
+    }
+    Ok(page)
+}
+
+fn parse_place(place: &str) -> Option<(i64, String)> {
+    let (failed_at, id) = place.split_once('.')?;
+    Some((failed_at.parse().ok()?, id.to_owned()))
+}
+
+fn parse(id: &str, json: &[u8]) -> Result<DeadLetter, StorageFailure> {
+    serde_json::from_slice(json).map_err(|_| corrupt(id))
+}
+
+fn corrupt(id: &str) -> StorageFailure {
+    StorageFailure::Corrupt(format!("dead letter `{id}`"))
+}
+
+fn unknown_place(place: &str) -> StorageFailure {
+    StorageFailure::InvalidPlace(place.to_owned())
+}

@@ -1,0 +1,96 @@
+//! What can go wrong on one machine.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another storage of this one, has it open.
+    #[error("the data directory {} is in use by another process", directory.display())]
+    Locked {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// An option is outside its range.
+    #[error("{0}")]
+    InvalidOptions(String),
+    /// The directory, its lock or the archive could not be made or read.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// What was being made or read.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A database file could not be opened, or was written by another version.
+    #[error("cannot open the database {}", path.display())]
+    Database {
+        /// The database's file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: StorageFailure,
+    },
+}
+
+/// Why an operation failed. One failure is the answer to everybody who waited for the same commit, so it can be cloned.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageFailure {
+    /// The database, or the file system under it. Passing: it is reopened at the next operation.
+    #[error("the database failed")]
+    Database(#[source] Arc<redb::Error>),
+    /// A file of the archive.
+    #[error("the file system failed")]
+    Io(#[source] Arc<io::Error>),
+    /// More bytes wait to be written than the queue holds.
+    #[error("the write queue is full")]
+    QueueFull,
+    /// The storage was closed.
+    #[error("the storage is closed")]
+    Closed,
+    /// The commit ended without an answer; what became of it is unknown.
+    #[error("the write ended without an answer")]
+    Unanswered,
+    /// What a caller gave as the place to read on from was never handed out. Permanent.
+    #[error("`{0}` is not a place in a list")]
+    InvalidPlace(String),
+    /// What is stored is not in a form that this version wrote.
+    #[error("what is stored is not readable: {0}")]
+    Corrupt(String),
+}
+
+impl StorageFailure {
+    pub(crate) fn boxed(self) -> Box<dyn Error + Send + Sync> {
+        Box::new(self)
+    }
+}
+
+impl From<io::Error> for StorageFailure {
+    fn from(error: io::Error) -> Self {
+        StorageFailure::Io(Arc::new(error))
+    }
+}
+
+/// redb has one error type an operation; all of them mean the same to a caller.
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StorageFailure {
+            fn from(error: $error) -> Self {
+                StorageFailure::Database(Arc::new(redb::Error::from(error)))
+            }
+        }
+    )*};
+}
+
+from_redb!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::DatabaseError,
+    redb::SetDurabilityError
+);

@@ -1,0 +1,237 @@
+//! The raw archive: every record's data, as it is, in gzip files by the hour of arrival.
+//!
+//! An object holds successive records of one shard, and its name says which:
+//! `raw/dt=2026-01-31/hour=13/STREAM-CREATED-SHARD-FIRST-LAST.gz`, CREATED being the stream's creation in milliseconds,
+//! so that a stream made anew beside an old archive cannot take its names for its own. First the object is durable, then
+//! the shard's cursor: after a crash between the two, the name tells that only the cursor has to move.
+
+use crate::StorageFailure;
+use crate::archive::FileArchive;
+use crate::record::{self, instant};
+use crate::shards::{ARCHIVE_CURSORS, Head, RECORDS, SHARDS, shard_id};
+use crate::stream::StreamParts;
+use crate::stream_journal::{StreamOperation, read_heads};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ports::ArchiveError;
+use redb::ReadTransaction;
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOUR_MILLISECONDS: i64 = 3_600_000;
+/// One read of the database takes records of about this many bytes.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// While records wait, look again this soon whether they have become enough.
+const CALL_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// When an object is complete. The end of an hour completes one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Bytes of records, before compression; an object ends with the record that reaches it.
+    pub max_bytes: u64,
+    /// The age of an object's first record.
+    pub max_age: Duration,
+}
+
+impl Default for ArchiveLimits {
+    /// 5 MiB or 60 s.
+    fn default() -> Self {
+        ArchiveLimits { max_bytes: 5 << 20, max_age: Duration::from_secs(60) }
+    }
+}
+
+/// What one call has archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveRun {
+    /// Objects written.
+    pub objects: u64,
+    /// Records in them.
+    pub records: u64,
+    /// How long to wait before the next call.
+    pub next_call_in: Duration,
+}
+
+/// The next object of a shard, or when there will be one.
+enum Next {
+    /// Nothing waits.
+    Idle,
+    /// The records that wait are not due for this many milliseconds.
+    DueIn(i64),
+    /// Everything from `first` on is due, as far as one hour and one object go.
+    Due { first: u64, arrived_at: i64 },
+}
+
+/// Archives what is due, or with `flush` everything that waits.
+pub(crate) async fn archive_raw(
+    stream: &Arc<StreamParts>,
+    archive: &FileArchive,
+    limits: ArchiveLimits,
+    flush: bool,
+) -> Result<ArchiveRun, StorageFailure> {
+    let mut run = ArchiveRun { objects: 0, records: 0, next_call_in: limits.max_age };
+    let shards = stream.shards;
+    // What arrives while this runs is the next call's, or a flush might never end.
+    let heads = stream.database.read(|transaction| read_heads(transaction, shards.into()))?;
+    for (shard, head) in heads.into_iter().enumerate() {
+        // There are at most 65,535 shards.
+        let shard = shard as u16;
+        loop {
+            let now = stream.clock.now().as_millisecond();
+            let next = stream.database.read(|transaction| next(transaction, shard, head, limits, now, flush))?;
+            let (first, arrived_at) = match next {
+                Next::Due { first, arrived_at } => (first, arrived_at),
+                Next::DueIn(milliseconds) => {
+                    let due = Duration::from_millis(milliseconds.try_into().unwrap_or_default());
+                    run.next_call_in = run.next_call_in.min(due).min(CALL_INTERVAL_MAX);
+                    break;
+                }
+                Next::Idle => break,
+            };
+            let object = Object { shard, first, through: head.sequence, arrived_at };
+            let last = write_object(stream, archive, object, limits.max_bytes).await?;
+            stream.writer.write(StreamOperation::Archived { shard, sequence: last }, 64).await?;
+            run.objects += 1;
+            run.records += last + 1 - first;
+        }
+    }
+    Ok(run)
+}
+
+/// The last archived record of a shard, and the data bytes up to it.
+pub(crate) fn cursor(transaction: &ReadTransaction, shard: u16) -> Result<(u64, u64), StorageFailure> {
+    Ok(transaction.open_table(ARCHIVE_CURSORS)?.get(shard)?.map_or((0, 0), |stored| stored.value()))
+}
+
+fn next(
+    transaction: &ReadTransaction,
+    shard: u16,
+    head: Head,
+    limits: ArchiveLimits,
+    now: i64,
+    flush: bool,
+) -> Result<Next, StorageFailure> {
+    let (archived, archived_bytes) = cursor(transaction, shard)?;
+    if archived >= head.sequence {
+        // Records that came since the heads were read are looked at soon enough.
+        let newest = transaction.open_table(SHARDS)?.get(shard)?.map_or(0, |row| Head::from_row(row.value()).sequence);
+        return Ok(if newest > archived { Next::DueIn(HOUR_MILLISECONDS) } else { Next::Idle });
+    }
+    let first = archived + 1;
+    let stored = transaction.open_table(RECORDS)?.get((shard, first))?;
+    let stored =
+        stored.ok_or_else(|| StorageFailure::Corrupt(format!("record {first} of shard {shard} is missing")))?;
+    let arrived_at = record::decode(stored.value())?.header.arrived_at;
+    let max_age = i64::try_from(limits.max_age.as_millis()).unwrap_or(i64::MAX);
+    let hour_ends = (arrived_at.div_euclid(HOUR_MILLISECONDS) + 1) * HOUR_MILLISECONDS;
+    let due_at = arrived_at.saturating_add(max_age).min(hour_ends);
+    if flush || due_at <= now || head.bytes - archived_bytes >= limits.max_bytes {
+        return Ok(Next::Due { first, arrived_at });
+    }
+    Ok(Next::DueIn(due_at - now))
+}
+
+/// What is to be written: records from `first` on, at most through `through`, of the hour of `arrived_at`.
+#[derive(Clone, Copy)]
+struct Object {
+    shard: u16,
+    first: u64,
+    through: u64,
+    arrived_at: i64,
+}
+
+/// Writes the object, unless a run before the last crash has; the last record in it.
+async fn write_object(
+    stream: &Arc<StreamParts>,
+    archive: &FileArchive,
+    object: Object,
+    max_bytes: u64,
+) -> Result<u64, StorageFailure> {
+    let (stream, archive) = (Arc::clone(stream), archive.clone());
+    // The guard goes with the work: should the caller give up waiting, the next call still waits for this object to be
+    // written, and then finds it.
+    let guard = Arc::clone(&stream.archiving).lock_owned().await;
+    let write = move || {
+        let _guard = guard;
+        write_blocking(&stream, &archive, object, max_bytes)
+    };
+    tokio::task::spawn_blocking(write).await.unwrap_or(Err(StorageFailure::Unanswered))
+}
+
+fn write_blocking(
+    stream: &StreamParts,
+    archive: &FileArchive,
+    object: Object,
+    max_bytes: u64,
+) -> Result<u64, StorageFailure> {
+    let Object { shard, first, arrived_at, .. } = object;
+    let arrived = instant(arrived_at);
+    let (name, created_at, shard_id) = (&stream.name, stream.created_at, shard_id(shard));
+    let base = format!(
+        "raw/dt={}/hour={:02}/{name}-{created_at}-{shard_id}-{first:020}-",
+        arrived.utc_date(),
+        arrived.utc_hour()
+    );
+    if let Some(key) = archive.list_blocking(&base, None, 1)?.first() {
+        let last = key[base.len()..].strip_suffix(".gz").and_then(|last| last.parse().ok());
+        return last
+            .filter(|last| (first..=object.through).contains(last))
+            .ok_or_else(|| StorageFailure::Corrupt(format!("archive object `{key}` is not of this stream")));
+    }
+    let mut unnamed = archive.begin()?;
+    let mut encoder = GzEncoder::new(BufWriter::new(&mut unnamed.file), Compression::fast());
+    let mut written = 0;
+    let mut last = first - 1;
+    loop {
+        let chunk = stream.database.read(|transaction| {
+            read_chunk(transaction, Object { first: last + 1, ..object }, max_bytes.saturating_sub(written))
+        })?;
+        encoder.write_all(&chunk.lines)?;
+        written += chunk.lines.len() as u64;
+        last = chunk.last;
+        if chunk.ended {
+            break;
+        }
+    }
+    encoder.finish()?.into_inner().map_err(|error| error.into_error())?;
+    unnamed.publish(&format!("{base}{last:020}.gz")).map_err(|error| match error {
+        ArchiveError::Unavailable(source) => match source.downcast::<StorageFailure>() {
+            Ok(failure) => *failure,
+            Err(other) => std::io::Error::other(other).into(),
+        },
+        invalid @ ArchiveError::InvalidKey(_) => std::io::Error::other(invalid).into(),
+    })?;
+    Ok(last)
+}
+
+struct Chunk {
+    lines: Vec<u8>,
+    last: u64,
+    /// The object is complete with this chunk.
+    ended: bool,
+}
+
+/// The object's records from its first on, as lines, until the chunk is full or the object has `room` no more.
+fn read_chunk(transaction: &ReadTransaction, object: Object, room: u64) -> Result<Chunk, StorageFailure> {
+    let hour = object.arrived_at.div_euclid(HOUR_MILLISECONDS);
+    let mut chunk = Chunk { lines: Vec::new(), last: object.first - 1, ended: true };
+    let range = (object.shard, object.first)..=(object.shard, object.through);
+    for stored in transaction.open_table(RECORDS)?.range(range)? {
+        let (key, value) = stored?;
+        let record = record::decode(value.value())?;
+        if record.header.arrived_at.div_euclid(HOUR_MILLISECONDS) != hour {
+            break;
+        }
+        chunk.lines.extend(record.data);
+        chunk.lines.push(b'\n');
+        chunk.last = key.value().1;
+        if chunk.lines.len() as u64 >= room {
+            break;
+        }
+        if chunk.lines.len() >= CHUNK_BYTES_MAX {
+            chunk.ended = false;
+            break;
+        }
+    }
+    Ok(chunk)
+}

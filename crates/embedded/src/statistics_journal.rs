@@ -1,0 +1,176 @@
+//! What the statistics' writer thread writes: items and ledger pages, dead letters, checkpoints, and their totals.
+
+use crate::StorageFailure;
+use crate::item::{encode_item, encode_page, item_head};
+use crate::writer::Journal;
+use ports::DeviceWrite;
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use telemetry::RejectReason;
+
+/// device -> item ([`crate::item`]).
+pub(crate) const ITEMS: TableDefinition<&str, &[u8]> = TableDefinition::new("items");
+/// (device, page key) -> page ([`crate::item`]).
+pub(crate) const PAGES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ledger_pages");
+/// (failed_at in milliseconds, id) -> the letter's JSON.
+pub(crate) const LETTERS: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("dead_letters");
+/// (failed_at in milliseconds, id) -> (reason, device or nothing): what lists are filtered by.
+pub(crate) const LETTER_INDEX: TableDefinition<(i64, &str), (&str, &str)> = TableDefinition::new("dead_letter_index");
+/// id of every letter ever sent -> failed_at in milliseconds.
+pub(crate) const KNOWN_LETTERS: TableDefinition<&str, i64> = TableDefinition::new("known_dead_letters");
+/// shard -> sequence number (24 bytes), then the shard's readings up to it (u64).
+pub(crate) const CHECKPOINTS: TableDefinition<&str, (&[u8], u64)> = TableDefinition::new("checkpoints");
+/// name -> number.
+pub(crate) const TOTALS: TableDefinition<&str, u64> = TableDefinition::new("totals");
+/// name -> number: the form's version.
+pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// The total of [`ITEMS`]' counts.
+pub(crate) const COUNTED: &str = "counted";
+
+/// The total of distinct dead letters of one reason.
+pub(crate) fn letters_total(reason: &str) -> String {
+    format!("dead_letters/{reason}")
+}
+
+/// A dead letter on its way to the database.
+pub(crate) struct EncodedLetter {
+    pub(crate) id: String,
+    pub(crate) failed_at: i64,
+    pub(crate) reason: RejectReason,
+    pub(crate) device_id: String,
+    pub(crate) json: Vec<u8>,
+}
+
+/// One request to the writer.
+pub(crate) enum StatisticsOperation {
+    /// Writes item and pages; the outcome says whether the condition held.
+    Write(Box<DeviceWrite>),
+    /// Takes letters, each unless it is known already; the outcome is true.
+    SendLetters(Vec<EncodedLetter>),
+    /// Deletes a letter; the outcome says whether it was there.
+    DeleteLetter(String),
+    /// Saves a checkpoint; the outcome is true.
+    SaveCheckpoint { shard: String, sequence_number: [u8; 24], readings: u64 },
+}
+
+/// The statistics' journal. It holds nothing: each condition is checked in the transaction it belongs to.
+pub(crate) struct StatisticsJournal;
+
+struct Tables<'t> {
+    items: Table<'t, &'static str, &'static [u8]>,
+    pages: Table<'t, (&'static str, &'static str), &'static [u8]>,
+    letters: Table<'t, (i64, &'static str), &'static [u8]>,
+    letter_index: Table<'t, (i64, &'static str), (&'static str, &'static str)>,
+    known_letters: Table<'t, &'static str, i64>,
+    checkpoints: Table<'t, &'static str, (&'static [u8], u64)>,
+    totals: Table<'t, &'static str, u64>,
+    /// The change of [`COUNTED`], written once a group: it wraps, because a rebuild may count less.
+    counted_change: u64,
+}
+
+impl Journal for StatisticsJournal {
+    type Operation = StatisticsOperation;
+    type Outcome = bool;
+
+    fn apply(
+        &mut self,
+        transaction: &WriteTransaction,
+        operations: &[StatisticsOperation],
+    ) -> Result<Vec<bool>, StorageFailure> {
+        let mut tables = Tables::open(transaction)?;
+        let outcomes = operations.iter().map(|operation| tables.apply(operation)).collect::<Result<_, _>>()?;
+        if tables.counted_change != 0 {
+            let counted = total(&tables.totals, COUNTED)?.wrapping_add(tables.counted_change);
+            tables.totals.insert(COUNTED, counted)?;
+        }
+        Ok(outcomes)
+    }
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, StorageFailure> {
+        Ok(Tables {
+            items: transaction.open_table(ITEMS)?,
+            pages: transaction.open_table(PAGES)?,
+            letters: transaction.open_table(LETTERS)?,
+            letter_index: transaction.open_table(LETTER_INDEX)?,
+            known_letters: transaction.open_table(KNOWN_LETTERS)?,
+            checkpoints: transaction.open_table(CHECKPOINTS)?,
+            totals: transaction.open_table(TOTALS)?,
+            counted_change: 0,
+        })
+    }
+
+    fn apply(&mut self, operation: &StatisticsOperation) -> Result<bool, StorageFailure> {
+        match operation {
+            StatisticsOperation::Write(write) => self.write_device(write),
+            StatisticsOperation::SendLetters(letters) => {
+                letters.iter().try_for_each(|letter| self.send_letter(letter))?;
+                Ok(true)
+            }
+            StatisticsOperation::DeleteLetter(id) => self.delete_letter(id),
+            StatisticsOperation::SaveCheckpoint { shard, sequence_number, readings } => {
+                self.checkpoints.insert(shard.as_str(), (sequence_number.as_slice(), *readings))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Checks the whole condition before it changes anything, because the group's other writes stand or fall with
+    /// this transaction.
+    fn write_device(&mut self, write: &DeviceWrite) -> Result<bool, StorageFailure> {
+        let device = write.device_id.as_str();
+        let standing = match self.items.get(device)? {
+            // What does not decode was written by someone else, and must not be overwritten.
+            Some(bytes) => match item_head(bytes.value()) {
+                Some(head) => Some(head),
+                None => return Ok(false),
+            },
+            None => None,
+        };
+        let rises = write.expected_revision.is_none_or(|expected| write.item.revision > expected);
+        if standing.map(|head| head.revision) != write.expected_revision || !rises {
+            return Ok(false);
+        }
+        for (index, page) in write.pages.iter().enumerate() {
+            let repeated = write.pages[..index].iter().any(|earlier| earlier.key == page.key);
+            if repeated || self.pages.get((device, page.key.as_str()))?.is_some() {
+                return Ok(false);
+            }
+        }
+        for page in &write.pages {
+            self.pages.insert((device, page.key.as_str()), encode_page(page).as_slice())?;
+        }
+        self.items.insert(device, encode_item(&write.item).as_slice())?;
+        let before = standing.map_or(0, |head| head.count);
+        self.counted_change = self.counted_change.wrapping_add(write.item.attributes.count).wrapping_sub(before);
+        Ok(true)
+    }
+
+    fn send_letter(&mut self, letter: &EncodedLetter) -> Result<(), StorageFailure> {
+        if self.known_letters.get(letter.id.as_str())?.is_some() {
+            return Ok(());
+        }
+        let key = (letter.failed_at, letter.id.as_str());
+        self.known_letters.insert(letter.id.as_str(), letter.failed_at)?;
+        self.letters.insert(key, letter.json.as_slice())?;
+        self.letter_index.insert(key, (letter.reason.as_str(), letter.device_id.as_str()))?;
+        let name = letters_total(letter.reason.as_str());
+        let sent = total(&self.totals, &name)?;
+        self.totals.insert(name.as_str(), sent + 1)?;
+        Ok(())
+    }
+
+    /// The id stays known, so that a redelivery of the batch that sent it brings it neither back nor into the total.
+    fn delete_letter(&mut self, id: &str) -> Result<bool, StorageFailure> {
+        let Some(failed_at) = self.known_letters.get(id)?.map(|stored| stored.value()) else { return Ok(false) };
+        self.letter_index.remove((failed_at, id))?;
+        let deleted = self.letters.remove((failed_at, id))?.is_some();
+        Ok(deleted)
+    }
+}
+
+/// A total; 0 before its first change.
+pub(crate) fn total(totals: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, StorageFailure> {
+    Ok(totals.get(name)?.map_or(0, |stored| stored.value()))
+}

@@ -1,0 +1,324 @@
+//! One data directory, opened: it hands out the ports.
+
+use crate::accounting::{Accounting, accounting};
+use crate::archive::FileArchive;
+use crate::checkpoints::EmbeddedCheckpoints;
+use crate::database::Database;
+use crate::dead_letters::EmbeddedDeadLetterQueue;
+use crate::raw_archive::{ArchiveLimits, ArchiveRun, archive_raw};
+use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, SHARDS};
+use crate::statistics::{EmbeddedStatisticsStore, StatisticsParts};
+use crate::statistics_journal as tables;
+use crate::statistics_journal::StatisticsJournal;
+use crate::stream::{EmbeddedStream, StreamParts};
+use crate::stream_journal::{StreamJournal, read_heads};
+use crate::trim::trim;
+use crate::writer::Writer;
+use crate::{OpenError, StorageFailure};
+use ports::{Clock, SystemClock};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The version of both database files' form.
+const FORM_VERSION: u64 = 1;
+
+/// How a data directory is used.
+#[derive(Clone)]
+pub struct Options {
+    /// Shards of a new stream, 1-10,000. A directory that has a stream keeps its number.
+    pub shards: u16,
+    /// The stream's name, as Kinesis allows it: 1-128 of `A-Z a-z 0-9 _ . -`. Archive objects are named after it.
+    pub stream_name: String,
+    /// How long records are kept once they are processed and archived.
+    pub retention: Duration,
+    /// What records arrive by.
+    pub clock: Arc<dyn Clock>,
+    /// Memory for pages of the stream's database, in bytes.
+    pub stream_cache_bytes: usize,
+    /// Memory for pages of the statistics' database, in bytes.
+    pub statistics_cache_bytes: usize,
+    /// Bytes that may wait to be written, for each database. With more, a put is throttled and other writes wait.
+    pub queue_bytes: usize,
+}
+
+impl Default for Options {
+    /// Four shards, `streamgauge`, 24 h, the system's clock, 16 and 24 MiB of cache, 16 MiB of queue each.
+    fn default() -> Self {
+        Options {
+            shards: 4,
+            stream_name: "streamgauge".to_owned(),
+            retention: Duration::from_secs(24 * 3600),
+            clock: Arc::new(SystemClock),
+            stream_cache_bytes: 16 << 20,
+            statistics_cache_bytes: 24 << 20,
+            queue_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), OpenError> {
+        if !(1..=10_000).contains(&self.shards) {
+            let rule = format!("a stream has 1 to 10000 shards, not {}", self.shards);
+            return Err(OpenError::InvalidOptions(rule));
+        }
+        let name = self.stream_name.as_bytes();
+        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+        if !(1..=128).contains(&name.len()) || !name.iter().all(valid) {
+            let rule = format!("`{}` is not a stream's name: 1 to 128 of A-Z a-z 0-9 _ . -", self.stream_name);
+            return Err(OpenError::InvalidOptions(rule));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a database file with so many bytes of cache.
+pub(crate) type OpenFile = Arc<dyn Fn(&Path, usize) -> Result<redb::Database, StorageFailure> + Send + Sync>;
+
+/// The ports of one data directory. Clones share it; it closes with the last of them and of the ports, or with
+/// [`EmbeddedStorage::close`].
+#[derive(Clone)]
+pub struct EmbeddedStorage {
+    stream: Arc<StreamParts>,
+    statistics: Arc<StatisticsParts>,
+    archive: FileArchive,
+    retention: Duration,
+    lock: Arc<DirectoryLock>,
+}
+
+impl EmbeddedStorage {
+    /// Opens `data_dir`, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(data_dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let open_file =
+            |path: &Path, cache_bytes| Ok(redb::Database::builder().set_cache_size(cache_bytes).create(path)?);
+        Self::open_with(data_dir, options, Arc::new(open_file))
+    }
+
+    /// As [`EmbeddedStorage::open`], with the database files opened by `open_file`.
+    pub(crate) fn open_with(data_dir: &Path, options: Options, open_file: OpenFile) -> Result<Self, OpenError> {
+        options.check()?;
+        let lock = Arc::new(DirectoryLock::acquire(data_dir)?);
+        let archive = data_dir.join("archive");
+        let archive = FileArchive::open(&archive).map_err(|source| OpenError::Io { path: archive, source })?;
+        let path = data_dir.join("stream.redb");
+        let stream = open_stream(&path, &options, &open_file, Arc::clone(&lock))
+            .map_err(|source| OpenError::Database { path, source })?;
+        let path = data_dir.join("statistics.redb");
+        let statistics = open_statistics(&path, &options, &open_file, Arc::clone(&lock))
+            .map_err(|source| OpenError::Database { path, source })?;
+        // The names of the files just made, and of the folder itself.
+        for folder in [data_dir, data_dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))] {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|source| OpenError::Io { path: folder.to_owned(), source })?;
+        }
+        let (stream, statistics) = (Arc::new(stream), Arc::new(statistics));
+        Ok(EmbeddedStorage { stream, statistics, archive, retention: options.retention, lock })
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> EmbeddedStream {
+        EmbeddedStream { parts: Arc::clone(&self.stream) }
+    }
+
+    /// The statistics store.
+    pub fn statistics(&self) -> EmbeddedStatisticsStore {
+        EmbeddedStatisticsStore { parts: Arc::clone(&self.statistics) }
+    }
+
+    /// The dead-letter queue.
+    pub fn dead_letters(&self) -> EmbeddedDeadLetterQueue {
+        EmbeddedDeadLetterQueue { parts: Arc::clone(&self.statistics), archive: self.archive.clone() }
+    }
+
+    /// The checkpoints of the event source mapping.
+    pub fn checkpoints(&self) -> EmbeddedCheckpoints {
+        EmbeddedCheckpoints { statistics: Arc::clone(&self.statistics), stream: Arc::clone(&self.stream) }
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> FileArchive {
+        self.archive.clone()
+    }
+
+    /// How many shards the stream has: the number it was created with, whatever the options said.
+    pub fn shard_count(&self) -> u16 {
+        self.stream.shards
+    }
+
+    /// The stream's name, from the options.
+    pub fn stream_name(&self) -> &str {
+        &self.stream.name
+    }
+
+    /// Where every accepted reading has gone.
+    ///
+    /// # Errors
+    /// [`StorageFailure`].
+    pub async fn accounting(&self) -> Result<Accounting, StorageFailure> {
+        let (stream, statistics) = (Arc::clone(&self.stream), Arc::clone(&self.statistics));
+        let read = tokio::task::spawn_blocking(move || accounting(&stream, &statistics));
+        read.await.unwrap_or(Err(StorageFailure::Unanswered))
+    }
+
+    /// Archives the records that are due by `limits`, or with `flush` all that there are; says when to call again.
+    /// One caller at a time. May be dropped or fail at any point: the next call carries on, and no record is archived
+    /// twice.
+    ///
+    /// # Errors
+    /// [`StorageFailure`]; what was archived before it stays so.
+    pub async fn archive_raw(&self, limits: ArchiveLimits, flush: bool) -> Result<ArchiveRun, StorageFailure> {
+        archive_raw(&self.stream, &self.archive, limits, flush).await
+    }
+
+    /// Deletes records that are older than the retention, processed and archived, in small transactions; how many.
+    /// The file does not shrink, but new records take their room.
+    ///
+    /// # Errors
+    /// [`StorageFailure`]; what was deleted before it stays so.
+    pub async fn trim(&self) -> Result<u64, StorageFailure> {
+        trim(&self.stream, &self.statistics, self.retention).await
+    }
+
+    /// Writes what waits, closes the files and frees the directory. Every operation afterwards fails.
+    pub async fn close(&self) {
+        let storage = self.clone();
+        let close = move || {
+            storage.stream.close();
+            storage.statistics.close();
+            storage.lock.release();
+        };
+        // Closing reports its own failures.
+        let _ = tokio::task::spawn_blocking(close).await;
+    }
+}
+
+/// The exclusive use of a data directory. It ends with the process, however that ends.
+pub(crate) struct DirectoryLock(File);
+
+impl DirectoryLock {
+    fn acquire(directory: &Path) -> Result<Self, OpenError> {
+        let io_error = |path: &Path| {
+            let path = PathBuf::from(path);
+            move |source| OpenError::Io { path, source }
+        };
+        fs::create_dir_all(directory).map_err(io_error(directory))?;
+        let path = directory.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: directory.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+        }
+    }
+
+    fn release(&self) {
+        // It also ends when the file is closed.
+        let _ = self.0.unlock();
+    }
+}
+
+fn open_database(
+    name: &'static str,
+    path: &Path,
+    cache_bytes: usize,
+    open_file: &OpenFile,
+) -> Result<Arc<Database>, StorageFailure> {
+    let (path, open_file) = (path.to_owned(), Arc::clone(open_file));
+    Database::open(name, Box::new(move || open_file(&path, cache_bytes))).map(Arc::new)
+}
+
+fn check_version(version: u64) -> Result<(), StorageFailure> {
+    if version == FORM_VERSION {
+        return Ok(());
+    }
+    Err(StorageFailure::Corrupt(format!(
+        "version {version} of the file's form, where this program knows {FORM_VERSION}"
+    )))
+}
+
+fn open_stream(
+    path: &Path,
+    options: &Options,
+    open_file: &OpenFile,
+    lock: Arc<DirectoryLock>,
+) -> Result<StreamParts, StorageFailure> {
+    let database = open_database("stream", path, options.stream_cache_bytes, open_file)?;
+    let read_meta = |transaction: &redb::ReadTransaction| {
+        let meta = match transaction.open_table(STREAM_META) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            meta => meta?,
+        };
+        let number = |name| -> Result<u64, StorageFailure> {
+            let missing = || StorageFailure::Corrupt(format!("the stream's `{name}` is missing"));
+            Ok(meta.get(name)?.ok_or_else(missing)?.value())
+        };
+        check_version(number("version")?)?;
+        Ok(Some((number("shards")?, number("created_at")?)))
+    };
+    let (shards, created_at) = match database.read(read_meta)? {
+        Some(meta) => meta,
+        None => database.write(|transaction| {
+            let created_at = options.clock.now().as_millisecond().max(0) as u64;
+            transaction.open_table(RECORDS)?;
+            transaction.open_table(SHARDS)?;
+            transaction.open_table(ARCHIVE_CURSORS)?;
+            let mut meta = transaction.open_table(STREAM_META)?;
+            meta.insert("version", FORM_VERSION)?;
+            meta.insert("shards", u64::from(options.shards))?;
+            meta.insert("created_at", created_at)?;
+            Ok((u64::from(options.shards), created_at))
+        })?,
+    };
+    let shards = u16::try_from(shards).map_err(|_| StorageFailure::Corrupt(format!("a stream of {shards} shards")))?;
+    let heads = database.read(|transaction| read_heads(transaction, shards.into()))?;
+    let (senders, receivers) = heads.into_iter().map(watch::channel).unzip();
+    let journal = StreamJournal::new(Arc::clone(&options.clock), senders);
+    let writer = Writer::start("stream-writer", Arc::clone(&database), journal, options.queue_bytes)?;
+    Ok(StreamParts {
+        database,
+        writer,
+        heads: receivers,
+        shards,
+        name: options.stream_name.clone(),
+        created_at,
+        clock: Arc::clone(&options.clock),
+        archiving: Arc::default(),
+        _lock: lock,
+    })
+}
+
+fn open_statistics(
+    path: &Path,
+    options: &Options,
+    open_file: &OpenFile,
+    lock: Arc<DirectoryLock>,
+) -> Result<StatisticsParts, StorageFailure> {
+    let database = open_database("statistics", path, options.statistics_cache_bytes, open_file)?;
+    let version = database.read(|transaction| match transaction.open_table(tables::META) {
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        meta => Ok(Some(meta?.get("version")?.map_or(0, |stored| stored.value()))),
+    })?;
+    match version {
+        Some(version) => check_version(version)?,
+        None => database.write(|transaction| {
+            transaction.open_table(tables::ITEMS)?;
+            transaction.open_table(tables::PAGES)?;
+            transaction.open_table(tables::LETTERS)?;
+            transaction.open_table(tables::LETTER_INDEX)?;
+            transaction.open_table(tables::KNOWN_LETTERS)?;
+            transaction.open_table(tables::CHECKPOINTS)?;
+            transaction.open_table(tables::TOTALS)?;
+            transaction.open_table(tables::META)?.insert("version", FORM_VERSION)?;
+            Ok(())
+        })?,
+    }
+    let writer = Writer::start("statistics-writer", Arc::clone(&database), StatisticsJournal, options.queue_bytes)?;
+    Ok(StatisticsParts { database, writer, _lock: lock })
+}
