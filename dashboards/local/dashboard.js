@@ -45,6 +45,7 @@ const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 const fixed = Array.from({ length: 13 }, (_, digits) =>
   new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 const dayMonth = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const monthYear = new Intl.DateTimeFormat('en-GB', { month: 'short', year: 'numeric' });
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 const hourMinute = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
@@ -379,7 +380,8 @@ function showRow(row, device, isChosen) {
     const text = format(value);
     setAttribute(cell, 'data-value', value ?? '');
     if (cell.textContent === text) return;
-    if (cell.textContent !== '') cell.dataset.flash = cell.dataset.flash === 'a' ? 'b' : 'a';
+    // Not the time: it changes with every reading, and says nothing by changing.
+    if (cell.textContent !== '' && field !== 'last_timestamp') cell.dataset.flash = cell.dataset.flash === 'a' ? 'b' : 'a';
     cell.textContent = text;
     cell.title = value === null || value === undefined ? 'undefined' : String(value);
     if (field === 'anomaly_count') cell.className = value > 0 ? 'some' : 'none';
@@ -549,7 +551,7 @@ const TIME_STEPS = [
 
 function timeTicks([start, end], wanted) {
   const step = TIME_STEPS.find((candidate) => (end - start) / candidate <= wanted) ?? TIME_STEPS.at(-1);
-  const format = step < SECOND ? clockExact : step < MINUTE ? clock : step < DAY ? hourMinute : step < 300 * DAY ? dayMonth : date;
+  const format = step < SECOND ? clockExact : step < MINUTE ? clock : step < DAY ? hourMinute : step < 91 * DAY ? dayMonth : monthYear;
   const zone = -new Date(start).getTimezoneOffset() * MINUTE; // whole hours and days of the viewer's own clock
   const ticks = [];
   for (let local = Math.ceil((start + zone) / step) * step; local - zone <= end; local += step) {
@@ -690,6 +692,7 @@ function showCaption(readings, [start, end]) {
   const notes = [`${shown === 1 ? 'One reading' : `${shown} readings`}, ${span}`];
   if (chart.scale.base !== null) notes.push(`values as distances from ${chart.scale.base}`);
   if (beyond) notes.push(`${beyond} beyond the range (▲▼)`);
+  if (chart.parts.meanEnd.getAttribute('visibility') === 'hidden') notes.push('the mean lies beyond the range');
   if (older) notes.push(`${older} far older not drawn`);
   setText($('chart-caption'), notes.join(' · '));
 }
