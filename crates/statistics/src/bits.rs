@@ -104,14 +104,13 @@ impl BitWriter {
     pub(crate) fn write_class_code(&mut self, value: u128, parameter: u32) {
         let length = bit_length(value);
         let zeros = length.saturating_sub(parameter);
-        for _ in 0..zeros {
-            self.write(0, 1);
-        }
-        self.write(1, 1);
-        if zeros == 0 {
-            self.write_wide(value, parameter);
+        let below = if zeros == 0 { parameter } else { length - 1 };
+        let rest = if zeros == 0 { value } else { value & !(1 << (length - 1)) };
+        if zeros + 1 + below <= 64 {
+            self.write((1 << below) | rest as u64, zeros + 1 + below);
         } else {
-            self.write_wide(value & !(1 << (length - 1)), length - 1);
+            self.write_wide(1, zeros + 1);
+            self.write_wide(rest, below);
         }
     }
 
@@ -147,7 +146,27 @@ impl<'a> BitReader<'a> {
         Self { bytes, position: 0 }
     }
 
+    /// The next bits, at least 57 of them, at the high end; zeros past the end of the bytes.
+    fn next_bits(&self) -> u64 {
+        let start = self.position / 8;
+        let mut window = [0; 8];
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let present = rest.len().min(8);
+        window[..present].copy_from_slice(&rest[..present]);
+        u64::from_be_bytes(window) << (self.position % 8)
+    }
+
+    fn skip(&mut self, bits: u32) -> Result<(), CorruptState> {
+        self.position += bits as usize;
+        if self.position > self.bytes.len() * 8 { Err(CorruptState::Truncated) } else { Ok(()) }
+    }
+
     pub(crate) fn read(&mut self, bits: u32) -> Result<u64, CorruptState> {
+        if (1..=57).contains(&bits) {
+            let value = self.next_bits() >> (64 - bits);
+            self.skip(bits)?;
+            return Ok(value);
+        }
         let end = self.position + bits as usize;
         if end > self.bytes.len() * 8 {
             return Err(CorruptState::Truncated);
@@ -178,12 +197,18 @@ impl<'a> BitReader<'a> {
     /// Reads a class code whose number has at most `longest` bits.
     pub(crate) fn read_class_code(&mut self, parameter: u32, longest: u32) -> Result<u128, CorruptState> {
         let mut zeros = 0;
-        while !self.read_bool()? {
-            zeros += 1;
-            if parameter + zeros > longest {
+        loop {
+            let run = self.next_bits().leading_zeros();
+            zeros += run.min(56);
+            if parameter + zeros > longest.max(parameter) {
                 return Err(CorruptState::Invariant("a number is longer than its field allows"));
             }
+            self.skip(run.min(56))?;
+            if run < 56 {
+                break;
+            }
         }
+        self.skip(1)?;
         if zeros == 0 {
             return self.read_wide(parameter);
         }

@@ -61,3 +61,9 @@ pub(crate) fn decimal(coefficient: i64, places: u32) -> Option<f64> {
     let magnitude = coefficient.unsigned_abs() as f64;
     (magnitude <= GREATEST_COEFFICIENT).then(|| coefficient as f64 / POWERS[places as usize])
 }
+
+/// The coefficient of the decimal of so many places nearest to a value, or nearly; saturates at 2^62.
+pub(crate) fn coefficient_near(value: f64, places: u32) -> i64 {
+    const SATURATED: f64 = (1u64 << 62) as f64;
+    (value * POWERS[places as usize]).round_ties_even().clamp(-SATURATED, SATURATED) as i64
+}

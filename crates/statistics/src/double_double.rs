@@ -85,6 +85,15 @@ impl DoubleDouble {
         Self { hi, lo }
     }
 
+    /// As [`Self::divided_by_double`], with the divisor's reciprocal at hand, which need not wait for `self`.
+    pub(crate) fn divided_by_reciprocal(self, divisor: f64, reciprocal: f64) -> Self {
+        let first = self.hi * reciprocal;
+        let (product, error) = two_product(first, divisor);
+        let rest = ((self.hi - product) - error) + self.lo;
+        let (hi, lo) = quick_two_sum(first, rest * reciprocal);
+        Self { hi, lo }
+    }
+
     /// Itself, or 0 where rounding has left a sum of squares just below it.
     pub(crate) fn not_negative(self) -> Self {
         if self.hi < 0.0 { Self::ZERO } else { self }

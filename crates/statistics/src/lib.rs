@@ -19,6 +19,7 @@ mod key;
 mod ledger_page;
 mod moments;
 mod quantile_sketch;
+mod readout;
 mod sketch_codec;
 mod state_codec;
 mod window;

@@ -41,10 +41,11 @@ impl Moments {
         if value.abs() > ENORMOUS || self.m2.hi == f64::INFINITY {
             return self.push_enormous(value, 1);
         }
+        // Welford's update; the deviation from the new mean is that from the old one less the mean's own step.
         let before = DoubleDouble::from_sum(value, -self.mean.hi).plus_double(-self.mean.lo);
-        self.mean = self.mean.plus(before.divided_by_double(self.count as f64));
-        let after = DoubleDouble::from_sum(value, -self.mean.hi).plus_double(-self.mean.lo);
-        self.m2 = self.m2.plus(before.times(after)).not_negative();
+        let step = before.divided_by_reciprocal(self.count as f64, 1.0 / self.count as f64);
+        self.mean = self.mean.plus(step);
+        self.m2 = self.m2.plus(before.times(before.minus(step))).not_negative();
     }
 
     /// Adds a batch of values: two passes over the batch, then one merge. Values that are not finite are ignored.

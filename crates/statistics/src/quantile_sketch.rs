@@ -37,6 +37,8 @@ pub struct QuantileSketch {
     pub(crate) least_key: u64,
     pub(crate) greatest_key: u64,
     pub(crate) decimals: DecimalPlaces,
+    /// Whether the encoding is known to be within the cap, with nothing pending.
+    fits: bool,
     /// Buckets past which the size is checked between observations, to bound the memory.
     check_at: usize,
 }
@@ -67,6 +69,7 @@ impl QuantileSketch {
             least_key: u64::MAX,
             greatest_key: 0,
             decimals: ALL_DECIMALS,
+            fits: true,
             check_at: byte_cap,
         }
     }
@@ -77,6 +80,7 @@ impl QuantileSketch {
             return;
         }
         self.total = self.total.saturating_add(1);
+        self.fits = false;
         self.pending.push(key_of(value));
         if self.pending.len() >= PENDING_MAX {
             self.fold_pending();
@@ -89,6 +93,7 @@ impl QuantileSketch {
             return;
         }
         self.total = self.total.saturating_add(count);
+        self.fits = false;
         let key = key_of(value);
         self.extend_range(key, key);
         self.decimals.narrow_to(value);
@@ -103,6 +108,7 @@ impl QuantileSketch {
     /// Adds all that another sketch has counted. The cap becomes the smaller of the two.
     pub fn merge(&mut self, other: &Self) {
         self.byte_cap = self.byte_cap.min(other.byte_cap);
+        self.fits = false;
         self.fold_pending();
         let other = if other.pending.is_empty() { Cow::Borrowed(other) } else { other.settled() };
         if other.total > 0 {
@@ -164,11 +170,29 @@ impl QuantileSketch {
         }
     }
 
-    /// Shifts until the encoding is within the cap.
+    /// Shifts until the encoding is within the cap: to the least shift with which it is.
     fn fit(&mut self) {
-        while self.shift < 64 && self.size_bits() > self.byte_cap as u64 * 8 {
-            self.coarsen(1);
+        let cap_bits = self.byte_cap as u64 * 8;
+        while self.shift < 64 {
+            let over = self.size_bits().saturating_sub(cap_bits);
+            if over == 0 {
+                break;
+            }
+            self.coarsen(self.shifts_that_cannot_fit(over) + 1);
         }
+        self.fits = self.pending.is_empty();
+    }
+
+    /// How many further shifts certainly leave the encoding over the cap, which it is by `over` bits now.
+    ///
+    /// A shift takes at most two bits from each gap's code (its number loses at most two of its length, and with a
+    /// parameter two less the code loses two), and merges no buckets that are further apart than it reaches.
+    fn shifts_that_cannot_fit(&self, over: u64) -> u32 {
+        let Some(closest) = self.buckets.windows(2).map(|pair| pair[1].key - pair[0].key).min() else {
+            return 0;
+        };
+        let by_size = (over - 1) / (2 * (self.buckets.len() as u64 - 1));
+        closest.ilog2().min(63 - self.shift).min(by_size.min(64) as u32)
     }
 
     fn coarsen(&mut self, by: u32) {
@@ -191,20 +215,23 @@ impl QuantileSketch {
     /// Everything folded, and the shift the least with which the encoding fits.
     pub(crate) fn settle(&mut self) {
         self.fold_pending();
-        self.fit();
+        if !self.fits {
+            self.fit();
+        }
     }
 
     /// Coarsens until the encoding takes at most `bytes`, for good; the cap for what comes later stays.
     pub(crate) fn give_way_to(&mut self, bytes: usize) {
         let cap = self.byte_cap;
         self.byte_cap = bytes.max(LEAST_BYTE_CAP).min(cap);
+        self.fits = false;
         self.settle();
         self.byte_cap = cap;
     }
 
     /// Itself, settled; a copy only where it was not.
     pub(crate) fn settled(&self) -> Cow<'_, Self> {
-        if self.pending.is_empty() && self.size_bits() <= self.byte_cap as u64 * 8 {
+        if self.fits {
             return Cow::Borrowed(self);
         }
         let mut copy = self.clone();
@@ -250,27 +277,13 @@ impl QuantileSketch {
             return value_of(self.greatest_key);
         }
         let mut before = 0u64;
-        for bucket in &self.buckets {
+        for (place, bucket) in self.buckets.iter().enumerate() {
             if index - before < bucket.count {
-                return self.within(bucket, (index - before) as f64 + 0.5);
+                return self.within(place, ((index - before) as f64 + 0.5) / bucket.count as f64);
             }
             before = before.saturating_add(bucket.count);
         }
         value_of(self.greatest_key)
-    }
-
-    /// The least and greatest key that a value of this bucket can have.
-    fn ends(&self, bucket: &Bucket) -> (u64, u64) {
-        let first = unshifted(bucket.key, self.shift);
-        let last = first + (unshifted(1, self.shift).wrapping_sub(1));
-        (first.max(self.least_key), last.min(self.greatest_key))
-    }
-
-    /// The value at `position` (in `0..=count`) of a bucket, its values taken as spread evenly.
-    fn within(&self, bucket: &Bucket, position: f64) -> f64 {
-        let (first, last) = self.ends(bucket);
-        let span = (last - first) as f64 * (position / bucket.count as f64);
-        value_of((first + span as u64).min(last))
     }
 
     /// The estimated share of values at or below `value`, in `0..=1`; `None` when empty or `value` is NaN.
@@ -286,16 +299,14 @@ impl QuantileSketch {
         if key < sketch.least_key || value == f64::NEG_INFINITY {
             return Some(0.0);
         }
-        let mut before = 0.0;
-        for bucket in &sketch.buckets {
-            let (first, last) = sketch.ends(bucket);
-            if key < first {
-                break;
-            }
-            let share = if key >= last { 1.0 } else { (key - first) as f64 / (last - first) as f64 };
-            before += bucket.count as f64 * share;
-        }
-        Some((before / sketch.total as f64).clamp(0.0, 1.0))
+        let place = shifted(key, sketch.shift);
+        let below = sketch.buckets.partition_point(|bucket| bucket.key < place);
+        let before: f64 = sketch.buckets[..below].iter().map(|bucket| bucket.count as f64).sum();
+        let within = match sketch.buckets.get(below).filter(|bucket| bucket.key == place) {
+            Some(bucket) => bucket.count as f64 * sketch.share_up_to(below, key),
+            None => 0.0,
+        };
+        Some(((before + within) / sketch.total as f64).clamp(0.0, 1.0))
     }
 
     /// How far, as a share of the count, the rank of an answer of [`Self::quantile`] can be from the rank asked for; 0
@@ -305,7 +316,8 @@ impl QuantileSketch {
         if sketch.shift == 0 || sketch.total == 0 {
             return 0.0;
         }
-        let largest = sketch.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0);
+        let mixed = (0..sketch.buckets.len()).filter(|&index| !sketch.is_single_value(index));
+        let largest = mixed.map(|index| sketch.buckets[index].count).max().unwrap_or(0);
         largest as f64 / sketch.total as f64
     }
 }

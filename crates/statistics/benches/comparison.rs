@@ -1,0 +1,231 @@
+//! Error, bytes and time of the sketch beside those of published crates, in one run: `cargo bench -p statistics`.
+
+#[path = "../tests/distributions/mod.rs"]
+mod distributions;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use datasketches::common::SearchCriteria;
+use datasketches::kll::{KllFloat, KllSketch};
+use datasketches::tdigest::TDigestMut;
+use distributions::{DISTRIBUTIONS, Random, rank_error, sample};
+use sketches_ddsketch::{Config, DDSketch};
+use statistics::{CountedReading, DeviceState, Identity, Moments, QuantileSketch};
+use tdigests::TDigest;
+
+const VALUES: usize = 1_000_000;
+const BYTES: usize = 448;
+const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
+
+/// What one sketch made of one sample.
+struct Outcome {
+    answers: [f64; 3],
+    bytes: usize,
+    push_ns: f64,
+}
+
+fn timed(values: &[f64], fold: impl FnOnce(&[f64]) -> ([f64; 3], usize)) -> Outcome {
+    let start = Instant::now();
+    let (answers, bytes) = fold(values);
+    Outcome { answers, bytes, push_ns: start.elapsed().as_nanos() as f64 / values.len() as f64 }
+}
+
+fn ours(values: &[f64]) -> Outcome {
+    timed(values, |values| {
+        let mut sketch = QuantileSketch::new(BYTES);
+        values.iter().for_each(|value| sketch.push(*value));
+        let answers = QUANTILES.map(|q| sketch.quantile(q).unwrap_or(f64::NAN));
+        (answers, sketch.encode().len())
+    })
+}
+
+fn ddsketch(values: &[f64], alpha: f64) -> Outcome {
+    timed(values, |values| {
+        let mut sketch = DDSketch::new(Config::new(alpha, 2_048, 1e-9));
+        values.iter().for_each(|value| sketch.add(*value));
+        let answers = QUANTILES.map(|q| sketch.quantile(q).ok().flatten().unwrap_or(f64::NAN));
+        (answers, sketch.to_java_bytes().len())
+    })
+}
+
+/// Of DDSketches over a ladder of relative errors, the one with the least error of the median within our bytes.
+fn ddsketch_within(values: &[f64], sorted: &[f64]) -> Outcome {
+    let ladder = (0..26).map(|step| 1e-6 * 1.6f64.powi(step)).filter(|alpha| *alpha < 0.5);
+    let outcomes = ladder.map(|alpha| ddsketch(values, alpha)).filter(|outcome| outcome.bytes <= BYTES);
+    let median_error = |outcome: &Outcome| rank_error(sorted, 0.5, outcome.answers[0]);
+    let best = outcomes.min_by(|one, two| median_error(one).total_cmp(&median_error(two)));
+    best.unwrap_or_else(|| ddsketch(values, 0.5))
+}
+
+/// `tdigests` has no push: values go in by batches of 1,000, compressed to 28 centroids of 16 bytes after each.
+fn tdigests(values: &[f64]) -> Outcome {
+    timed(values, |values| {
+        let mut digest: Option<TDigest> = None;
+        for batch in values.chunks(1_000) {
+            let batch = TDigest::from_values(batch.to_vec());
+            let mut merged = digest.map_or(batch.clone(), |digest| digest.merge(&batch));
+            merged.compress(BYTES / 16);
+            digest = Some(merged);
+        }
+        let Some(digest) = digest else { return ([f64::NAN; 3], 0) };
+        (QUANTILES.map(|q| digest.estimate_quantile(q)), digest.centroids().len() * 16)
+    })
+}
+
+fn datasketches_tdigest(values: &[f64], k: u16) -> Outcome {
+    timed(values, |values| {
+        let Ok(mut digest) = TDigestMut::new(k) else { return ([f64::NAN; 3], 0) };
+        values.iter().for_each(|value| digest.update(*value));
+        let answers = QUANTILES.map(|q| digest.quantile(q).ok().flatten().unwrap_or(f64::NAN));
+        (answers, digest.serialize().len())
+    })
+}
+
+fn datasketches_kll(values: &[f64], k: u16) -> Outcome {
+    timed(values, |values| {
+        let Ok(mut sketch) = KllSketch::<KllFloat<f64>>::new(k) else { return ([f64::NAN; 3], 0) };
+        values.iter().filter_map(|value| KllFloat::<f64>::new(*value).ok()).for_each(|value| sketch.update(value));
+        let answer = |q| sketch.quantile(q, SearchCriteria::Inclusive).ok().flatten();
+        let answers = QUANTILES.map(|q| answer(q).map_or(f64::NAN, |value| value.into_inner()));
+        (answers, sketch.serialize().len())
+    })
+}
+
+/// The largest `k` whose bytes stay within ours.
+fn largest_k(values: &[f64], least: u16, fold: fn(&[f64], u16) -> Outcome) -> Outcome {
+    let fits = |k: &u16| fold(&values[..values.len() / 20], *k).bytes <= BYTES;
+    let mut k = (least..=60).rev().find(fits).unwrap_or(least);
+    loop {
+        let outcome = fold(values, k);
+        if outcome.bytes <= BYTES || k == least {
+            return outcome;
+        }
+        k -= 1;
+    }
+}
+
+fn compare() {
+    println!("| sample of 1,000,000 | sketch | median | p95 | p99 | bytes | ns a value |");
+    println!("|---|---|---|---|---|---|---|");
+    let mut worst: Vec<(&str, f64, usize, f64)> = Vec::new();
+    for distribution in &DISTRIBUTIONS {
+        let values = sample(distribution, 7, VALUES);
+        let mut sorted = values.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let outcomes = [
+            ("ours, 448", ours(&values)),
+            ("sketches-ddsketch, default", ddsketch(&values, 0.01)),
+            ("sketches-ddsketch, tuned to 448", ddsketch_within(&values, &sorted)),
+            ("tdigests", tdigests(&values)),
+            ("datasketches t-digest", largest_k(&values, 10, datasketches_tdigest)),
+            ("datasketches KLL", largest_k(&values, 8, datasketches_kll)),
+        ];
+        for (name, outcome) in outcomes {
+            let errors = [0, 1, 2].map(|i| match rank_error(&sorted, QUANTILES[i], outcome.answers[i]) {
+                error if outcome.answers[i].is_nan() => error.max(1.0),
+                error => error,
+            });
+            let [median, p95, p99] = errors.map(|error| format!("{:.3}%", error * 100.0));
+            let (bytes, nanoseconds) = (outcome.bytes, outcome.push_ns);
+            println!("| {} | {name} | {median} | {p95} | {p99} | {bytes} | {nanoseconds:.0} |", distribution.name);
+            match worst.iter_mut().find(|(known, ..)| *known == name) {
+                Some((_, error, most, slowest)) => {
+                    *error = errors.iter().fold(*error, |a, b| a.max(*b));
+                    *most = bytes.max(*most);
+                    *slowest = nanoseconds.max(*slowest);
+                }
+                None => worst.push((name, errors.iter().fold(0.0, |a, b| b.max(a)), bytes, nanoseconds)),
+            }
+        }
+    }
+    println!("\n| sketch | worst rank error | most bytes | most ns a value |\n|---|---|---|---|");
+    for (name, error, bytes, nanoseconds) in worst {
+        println!("| {name} | {:.3}% | {bytes} | {nanoseconds:.0} |", error * 100.0);
+    }
+}
+
+/// The time that one call takes: the least of some runs, because what else the machine does only ever adds.
+fn nanoseconds(runs: usize, calls: usize, mut call: impl FnMut()) -> f64 {
+    let times = (0..runs).map(|_| {
+        let start = Instant::now();
+        (0..calls).for_each(|_| call());
+        start.elapsed().as_nanos() as f64 / calls as f64
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+fn full_sketch(seed: u64) -> QuantileSketch {
+    let mut sketch = QuantileSketch::new(BYTES);
+    let mut random = Random(seed);
+    (0..100_000).for_each(|_| sketch.push(random.normal()));
+    QuantileSketch::decode(&sketch.encode(), BYTES).unwrap_or(sketch)
+}
+
+fn costs() {
+    let values = sample(&DISTRIBUTIONS[0], 11, VALUES);
+    let per_value = |total: f64| total / VALUES as f64;
+    println!("\n| operation | ns |\n|---|---|");
+    let push = nanoseconds(12, 1, || {
+        let mut moments = Moments::default();
+        values.iter().for_each(|value| moments.push(*value));
+        black_box(moments);
+    });
+    println!("| moments, push | {:.1} |", per_value(push));
+    let push_all = nanoseconds(12, 1, || {
+        let mut moments = Moments::default();
+        values.chunks(500).for_each(|batch| moments.push_all(batch));
+        black_box(moments);
+    });
+    println!("| moments, push_all of 500, per value | {:.1} |", per_value(push_all));
+    let push = nanoseconds(12, 1, || {
+        let mut sketch = QuantileSketch::new(BYTES);
+        values.iter().for_each(|value| sketch.push(*value));
+        black_box(sketch.encode());
+    });
+    println!("| sketch, push | {:.1} |", per_value(push));
+    let (one, two) = (full_sketch(1), full_sketch(2));
+    let merge = nanoseconds(40, 300, || {
+        let mut merged = one.clone();
+        merged.merge(&two);
+        black_box(merged.quantile(0.5));
+    });
+    println!("| sketch, merge of two full ones, and its median | {merge:.0} |");
+    println!("| sketch, encode | {:.0} |", nanoseconds(40, 300, || drop(black_box(one.encode()))));
+    let bytes = one.encode();
+    let decode = nanoseconds(40, 300, || drop(black_box(QuantileSketch::decode(&bytes, BYTES))));
+    println!("| sketch, decode | {decode:.0} |");
+    state_costs(&values);
+}
+
+fn state_costs(values: &[f64]) {
+    let reading = |index: usize| {
+        let identity = Identity { timestamp_ns: index as i128 * 10_000_000_000, event_id_hash: None };
+        CountedReading { identity, value: values[index], value_check: index as u16 }
+    };
+    let readings: Vec<CountedReading> = (0..100_000).map(reading).collect();
+    let count = nanoseconds(12, 1, || {
+        let mut state = DeviceState::new();
+        state.count(&readings);
+        black_box(state.window_len());
+    });
+    println!("| device state, count, per reading | {:.1} |", count / readings.len() as f64);
+    let mut state = DeviceState::new();
+    state.count(&readings);
+    drop(state.spill("sensor-0001", 100_000));
+    state.count(&readings[99_980..]);
+    println!("| device state, encode | {:.0} |", nanoseconds(40, 200, || drop(black_box(state.encode()))));
+    let bytes = state.encode();
+    println!("| device state, decode | {:.0} |", nanoseconds(40, 200, || drop(black_box(DeviceState::decode(&bytes)))));
+    println!(
+        "| device state, is_over | {:.0} |",
+        nanoseconds(40, 200, || {
+            black_box(state.is_over("sensor-0001"));
+        })
+    );
+}
+
+fn main() {
+    compare();
+    costs();
+}
