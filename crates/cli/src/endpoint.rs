@@ -1,0 +1,100 @@
+//! Which endpoint a command talks to, with which key, and what its answers mean for the person who asked.
+
+use anyhow::{Context, Result, bail};
+use producer::{Answer, Client, Endpoint};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The file in a data directory that holds the key, written by `up`.
+const API_KEY_FILE: &str = "api-key";
+
+/// How long an answer to one question is awaited.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The endpoint and the key. On one machine, beside a running `up`, no flag is needed.
+#[derive(clap::Args)]
+pub struct EndpointArgs {
+    /// The pipeline's address; on AWS, the stage's URL
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    endpoint: String,
+    /// The API key; without it, the one that `up` keeps in its data directory
+    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// The data directory of `up` on this machine, for its key
+    #[arg(long, value_name = "DIR", default_value = "streamgauge-data")]
+    data_dir: PathBuf,
+}
+
+impl EndpointArgs {
+    /// The endpoint with its key.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        Ok(Endpoint::new(&self.endpoint, &self.key()?)?)
+    }
+
+    /// A client for single questions.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::new(&self.endpoint()?, TIMEOUT))
+    }
+
+    fn key(&self) -> Result<String> {
+        // An empty variable is as good as none.
+        if let Some(key) = self.api_key.as_deref().filter(|key| !key.is_empty()) {
+            return Ok(key.to_owned());
+        }
+        let file = self.data_dir.join(API_KEY_FILE);
+        let key = std::fs::read_to_string(&file).with_context(|| {
+            format!("no API key: give --api-key or STREAMGAUGE_API_KEY, or the --data-dir of `up` ({})", file.display())
+        })?;
+        Ok(key.trim().to_owned())
+    }
+}
+
+/// What a command can do nothing about: a key that is not taken, or a service that is not there.
+pub fn check(answer: &Answer, client: &Client) -> Result<()> {
+    let url = client.endpoint().url();
+    match answer.status {
+        403 => bail!("{url} does not take this API key ({})", answer.message()),
+        429 | 500.. => bail!("{url} is not available ({})", answer.message()),
+        _ => Ok(()),
+    }
+}
+
+/// Text from elsewhere, made fit for a terminal: JSON strings may hold control characters beyond ASCII's.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => printable.push('\n'),
+            control if control.is_control() => printable.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => printable.push(other),
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(api_key: Option<&str>, data_dir: &std::path::Path) -> EndpointArgs {
+        let endpoint = "http://127.0.0.1:1/".to_owned();
+        EndpointArgs { endpoint, api_key: api_key.map(str::to_owned), data_dir: data_dir.to_owned() }
+    }
+
+    #[test]
+    fn the_key_is_the_given_one_or_that_of_the_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = args(None, dir.path()).key().unwrap_err().to_string();
+        assert!(message.starts_with("no API key: give --api-key"), "{message}");
+        std::fs::write(dir.path().join("api-key"), "kept\n").unwrap();
+        assert_eq!(args(None, dir.path()).key().unwrap(), "kept");
+        assert_eq!(args(Some(""), dir.path()).key().unwrap(), "kept");
+        assert_eq!(args(Some("given"), dir.path()).key().unwrap(), "given");
+        assert_eq!(args(Some("given"), dir.path()).endpoint().unwrap().url(), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn no_control_character_is_printed() {
+        assert_eq!(printable("a\u{1b}[2J\u{9b}\tä\n"), "a\\u001b[2J\\u009b\\u0009ä\n");
+    }
+}

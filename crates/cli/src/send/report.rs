@@ -1,0 +1,30 @@
+//! The summary of `send`, for people.
+
+use producer::Summary;
+
+/// How many refusals are shown; all are counted.
+const SHOWN_REFUSALS_MAX: usize = 20;
+
+/// Prints the summary on standard output and the refusals on standard error.
+pub fn print_text(summary: &Summary) {
+    for refusal in summary.refusals.iter().take(SHOWN_REFUSALS_MAX) {
+        eprintln!("{}", crate::endpoint::printable(&refusal.to_string()));
+    }
+    let shown: u64 = summary.refusals.iter().take(SHOWN_REFUSALS_MAX).map(|refusal| refusal.readings).sum();
+    if shown > 0 && summary.refused > shown {
+        eprintln!("… and {} more refused", summary.refused - shown);
+    }
+    print!("{}", text(summary));
+}
+
+fn text(summary: &Summary) -> String {
+    let Summary { sent, accepted, refused, retried, posts, .. } = summary;
+    format!(
+        "sent      {sent} readings in {posts} posts\n\
+         accepted  {accepted}\n\
+         refused   {refused}\n\
+         retried   {retried} posts\n\
+         duration  {:.2} s, {:.0} readings/s\n",
+        summary.duration_seconds, summary.readings_per_second
+    )
+}
