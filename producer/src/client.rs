@@ -94,20 +94,20 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answered, or not in time: trying again may help, and is harmless.
-    #[error("no answer from {url}: {source}")]
+    #[error("no answer from {url}: {cause}")]
     NoAnswer {
         /// The endpoint.
         url: String,
         /// What went wrong.
-        source: Box<ureq::Error>,
+        cause: Box<ureq::Error>,
     },
     /// The request cannot be made at all.
-    #[error("cannot ask {url}: {source}")]
+    #[error("cannot ask {url}: {cause}")]
     Unusable {
         /// The endpoint.
         url: String,
         /// What is wrong.
-        source: Box<ureq::Error>,
+        cause: Box<ureq::Error>,
     },
 }
 
@@ -168,13 +168,13 @@ impl Client {
         Ok(Answer { status: response.status().as_u16(), retry_after, body: body.map_err(|error| self.error(error))? })
     }
 
-    fn error(&self, source: ureq::Error) -> ClientError {
+    fn error(&self, cause: ureq::Error) -> ClientError {
         use ureq::Error;
         let url = self.endpoint.url.clone();
         let unusable =
-            matches!(source, Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl | Error::RequireHttpsOnly(_));
-        let source = Box::new(source);
-        if unusable { ClientError::Unusable { url, source } } else { ClientError::NoAnswer { url, source } }
+            matches!(cause, Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl | Error::RequireHttpsOnly(_));
+        let cause = Box::new(cause);
+        if unusable { ClientError::Unusable { url, cause } } else { ClientError::NoAnswer { url, cause } }
     }
 }
 

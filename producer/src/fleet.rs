@@ -16,6 +16,8 @@ const SITES: [&str; 5] = ["greenhouse", "cold-store", "pump-house", "workshop", 
 #[derive(Debug, Clone)]
 pub struct SimulatedDevice {
     id: DeviceId,
+    /// What stands for a file's name in messages.
+    pub(crate) origin: Arc<str>,
     signal: Signal,
     rng: StdRng,
 }
@@ -27,9 +29,10 @@ impl SimulatedDevice {
         let place = index / KINDS.len();
         let name = format!("{}-{:02}-{}", SITES[place % SITES.len()], place / SITES.len() + 1, kind.name);
         let mut rng = StdRng::seed_from_u64(seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let origin = format!("simulated {name}").into();
         // The names are made of letters, digits and hyphens, and are far shorter than the limit.
         let id = DeviceId::parse(name).expect("a simulated device's name is valid");
-        SimulatedDevice { id, signal: Signal::new(kind, &mut rng), rng }
+        SimulatedDevice { id, origin, signal: Signal::new(kind, &mut rng), rng }
     }
 
     /// The device's name, such as `greenhouse-01-temperature`.
@@ -71,7 +74,6 @@ pub struct FleetSource {
     run_left: usize,
     device: usize,
     group: usize,
-    file: Arc<str>,
 }
 
 impl FleetSource {
@@ -95,7 +97,6 @@ impl FleetSource {
             run_left: run.max(1),
             device: 0,
             group: 0,
-            file: "simulated fleet".into(),
         }
     }
 
@@ -141,7 +142,7 @@ impl Iterator for FleetSource {
                 None => device.signal.value_while_dropped_out(),
             };
             let reading = Reading { device_id: device.id.clone(), timestamp, value, event_id: None };
-            return Some(Ok(Row { reading, json: None, origin: Origin { file: self.file.clone(), line: *made } }));
+            return Some(Ok(Row { reading, json: None, origin: Origin { file: device.origin.clone(), line: *made } }));
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::progress::Progress;
 use crate::retry::backoff_delay;
 use crate::row::{Origin, Row};
 use rand::rng;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -108,7 +107,7 @@ impl Member {
         let timestamp = Timestamp::from_nanosecond(nanosecond)?;
         let value = self.device.read(timestamp)?;
         let reading = Reading { device_id: self.device.id().clone(), timestamp, value, event_id: None };
-        Some(Row { reading, json: None, origin: Origin { file: Arc::from("simulated fleet"), line: round + 1 } })
+        Some(Row { reading, json: None, origin: Origin { file: self.device.origin.clone(), line: round + 1 } })
     }
 }
 

@@ -7,7 +7,7 @@ use telemetry::Reading;
 /// Where a reading came from, as messages name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The file as it was named, `-` for standard input, or `simulated fleet`.
+    /// The file as it was named, `-` for standard input, or `simulated` and the device.
     pub file: Arc<str>,
     /// The line, from 1; of a simulated device, the reading's ordinal.
     pub line: u64,

@@ -22,12 +22,12 @@ const RECORD_BYTES_MAX: usize = crate::BODY_BYTES_MAX;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A file or directory that cannot be opened.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A directory without CSV files.
     #[error("{}: holds no file that ends in .csv", path.display())]

@@ -18,7 +18,7 @@ use telemetry::DeviceId;
 pub fn find_csv_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
     for path in paths {
-        let unreadable = |source| SourceError::Unreadable { path: path.clone(), source };
+        let unreadable = |cause| SourceError::Unreadable { path: path.clone(), cause };
         if !path.is_dir() {
             File::open(path).map_err(unreadable)?;
             files.push(path.clone());

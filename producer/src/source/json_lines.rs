@@ -26,7 +26,7 @@ impl JsonLines<Box<dyn BufRead + Send>> {
     /// # Errors
     /// [`SourceError`] where it cannot be opened.
     pub fn open(path: &Path, progress: &Arc<Progress>) -> Result<Self, SourceError> {
-        let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |cause| SourceError::Unreadable { path: path.to_owned(), cause };
         let input = open_counted(path, progress).map_err(unreadable)?;
         Ok(JsonLines::new(Box::new(input), shown(path)))
     }
