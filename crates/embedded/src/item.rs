@@ -142,8 +142,8 @@ mod tests {
     use proptest::prelude::*;
 
     prop_compose! {
-        fn timestamp()(nanoseconds in -62_167_219_200_000_000_000i128..253_402_300_799_000_000_000) -> Timestamp {
-            Timestamp::from_nanosecond(nanoseconds).expect("within the years 0 to 9999")
+        fn timestamp()(nanoseconds in -62_167_219_200_000_000_000i128..253_402_207_200_000_000_000) -> Timestamp {
+            Timestamp::from_nanosecond(nanoseconds).expect("within the years 0000 to 9999")
         }
     }
 

@@ -16,6 +16,8 @@ mod archive;
 mod checkpoints;
 mod database;
 mod dead_letters;
+#[cfg(test)]
+mod disk_full_tests;
 mod failure;
 mod item;
 mod raw_archive;

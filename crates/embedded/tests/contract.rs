@@ -23,3 +23,56 @@ mod checkpoints {
 
     ports::checkpoints_contract!(make);
 }
+
+mod event_stream {
+    async fn make() -> (embedded::EmbeddedStream, super::Guard) {
+        let (storage, guard) = super::storage();
+        (storage.stream(), guard)
+    }
+
+    ports::event_stream_contract!(make);
+}
+
+mod statistics_store {
+    async fn make() -> (embedded::EmbeddedStatisticsStore, super::Guard) {
+        let (storage, guard) = super::storage();
+        (storage.statistics(), guard)
+    }
+
+    ports::statistics_store_contract!(make);
+}
+
+mod archive {
+    async fn make() -> (embedded::FileArchive, super::Guard) {
+        let (storage, guard) = super::storage();
+        (storage.archive(), guard)
+    }
+
+    ports::archive_contract!(make);
+}
+
+mod dead_letter_queue {
+    use embedded::{DeadLetterFilter, EmbeddedDeadLetterQueue};
+    use ports::DeadLetter;
+
+    async fn make() -> (EmbeddedDeadLetterQueue, super::Guard) {
+        let (storage, guard) = super::storage();
+        (storage.dead_letters(), guard)
+    }
+
+    /// Every letter, in small pages.
+    async fn received(queue: &EmbeddedDeadLetterQueue) -> Vec<DeadLetter> {
+        let mut letters = Vec::new();
+        let mut after = None;
+        loop {
+            let page = queue.list(after.as_deref(), 10, DeadLetterFilter::default()).await.expect("a page");
+            letters.extend(page.letters);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return letters,
+            }
+        }
+    }
+
+    ports::dead_letter_queue_contract!(make, received);
+}
