@@ -1,2 +1,43 @@
-//! The streamgauge command.
-fn main() {}
+//! The `streamgauge` command: the whole pipeline on one machine (`up`), and what talks to it.
+
+mod endpoint;
+mod put;
+mod send;
+mod stats;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Trustworthy streaming statistics for device readings: nothing counted twice, nothing lost.
+#[derive(Parser)]
+#[command(name = "streamgauge", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole pipeline on this machine: HTTP endpoint, stream, statistics, archive and dashboard
+    Up(up::Args),
+    /// Send readings from files, standard input or a simulated fleet
+    Send(send::Args),
+    /// Put raw bytes into the stream of one machine, past the front door
+    Put(put::Args),
+    /// Print the statistics of one device, or of all
+    Stats(stats::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(args) => up::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Put(args) => put::run(args),
+        Command::Stats(args) => stats::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("streamgauge: {error:#}");
+        ExitCode::from(2)
+    })
+}

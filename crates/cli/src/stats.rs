@@ -1,6 +1,6 @@
 //! `streamgauge stats`: the statistics of one device, or of all.
 
-mod table;
+pub mod table;
 
 use crate::endpoint::{EndpointArgs, check, printable};
 use anyhow::{Context, Result};

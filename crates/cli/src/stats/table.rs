@@ -70,7 +70,7 @@ fn line(row: &[String; 9], widths: &[usize; 9]) -> String {
 
 /// A number with six significant digits, without the zeros at its end; the whole number where that takes no more than
 /// nine digits. `--format json` has all digits.
-fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude != 0.0 && !(1e-4..1e9).contains(&magnitude) {
         return format!("{value:.5e}");

@@ -1,0 +1,246 @@
+//! `streamgauge up`: the whole pipeline in one process.
+//!
+//! This module wires; what it wires stands in crates of its own. On the way down it stops in the order of the data's
+//! way: fleet, front door, event source mapping (once nothing is pending), archive.
+
+mod api_key;
+mod background;
+mod function;
+mod logging;
+mod screen;
+mod view;
+
+use aggregator::{Aggregator, Settings};
+use anyhow::Context as _;
+use embedded::{EmbeddedStorage, OpenError, Options};
+use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, NoDestination};
+use function::AggregatorFunction;
+use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, ObservedStatisticsStore, RecentActivity};
+use ports::SystemClock;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use view::StorageView;
+
+/// How long a shutdown waits for what is pending; the rest is processed by the next `up`.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Bytes of one batch's event on this machine. Lambda's own limit is 6 MB; this one keeps memory small.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Records of one batch.
+const BATCH_SIZE: usize = 1000;
+
+/// Flags of `streamgauge up`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where everything is kept; made if it is not there
+    #[arg(long, default_value = "streamgauge-data", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The port to listen on; 0: any free one
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The address to listen on; on any but a loopback address the dashboard asks for the key
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// A name by which browsers may reach the dashboard, such as a reverse proxy's; may be given several times
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
+    /// The key that clients send as x-api-key; without it, one is made and kept in the data directory
+    #[arg(long, env = "STREAMGAUGE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+    /// Shards of a new stream; an existing data directory keeps its own number
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: u16,
+    /// Simulate a fleet of so many devices, which posts through the front door like anyone
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    devices: u32,
+    /// Readings per second of the simulated fleet; two a device by default
+    #[arg(long, value_name = "READINGS_PER_SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// How long the stream keeps what has been processed and archived
+    #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
+    retention_hours: u64,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
+        _ => Err("must be a number above 0 and at most 100000".to_owned()),
+    }
+}
+
+/// Runs the pipeline until Ctrl-C or SIGTERM.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let screen = screen::Screen::new();
+    logging::init(&screen);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8)))
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(pipeline(&args, &screen));
+    screen.clear();
+    // Blocking reads that are still under way have nothing left to tell.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let listener = TcpListener::bind((args.host.as_str(), args.port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
+    let address = listener.local_addr().context("cannot tell the address listened on")?;
+    let storage = open(args)?;
+    let api_key = match &args.api_key {
+        Some(key) => key.clone(),
+        None => api_key::load_or_create(&args.data_dir)?,
+    };
+    let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
+    let mut config = GatewayConfig::new(api_key.as_str(), address);
+    config.extra_hosts = args.allowed_host.clone();
+    let gateway =
+        Gateway::new(&config, storage.stream(), StorageView(storage.clone()), recent.clone(), Arc::new(SystemClock))
+            .map_err(|error| anyhow::anyhow!("--api-key: {error}"))?;
+
+    let (door, mapping, rest) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let serving = tokio::spawn(gateway::serve(listener, gateway, door.clone().cancelled_owned()));
+    let processing = tokio::spawn(event_source_mapping::run(
+        event_source_mapping(&storage, recent),
+        mapping.clone().cancelled_owned(),
+    ));
+    let archiving = tokio::spawn(background::archive(storage.clone(), rest.clone()));
+    let trimming = tokio::spawn(background::trim(storage.clone(), rest.clone()));
+
+    let url = public_url(address);
+    announce(&url, &api_key, args)?;
+    let showing = tokio::spawn(screen::show(screen.clone(), storage.clone(), url.clone(), rest.clone()));
+    let fleet = background::Fleet::start(args.devices, args.rate, &url, &api_key)?;
+
+    signals.wait().await;
+    tracing::info!("draining");
+    tokio::select! {
+        drained = async {
+            fleet.stop().await;
+            door.cancel();
+            serving.await.context("the gateway panicked")?.context("the gateway failed")?;
+            background::wait_until_nothing_is_pending(&storage, DRAIN_TIME).await;
+            mapping.cancel();
+            processing.await.context("the event source mapping panicked")??;
+            rest.cancel();
+            for task in [archiving, trimming, showing] {
+                task.await.context("a background task panicked")?;
+            }
+            background::archive_the_rest(&storage).await;
+            anyhow::Ok(())
+        } => drained,
+        () = signals.wait() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
+    }
+}
+
+fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
+    let options = Options {
+        shards: args.shards,
+        retention: Duration::from_secs(args.retention_hours * 3600),
+        ..Options::default()
+    };
+    EmbeddedStorage::open(&args.data_dir, options).map_err(|error| match error {
+        OpenError::Locked { .. } => anyhow::anyhow!(
+            "another streamgauge is using the data directory {}; end it, or give another --data-dir",
+            args.data_dir.display()
+        ),
+        error => anyhow::Error::new(error).context(format!("cannot open {}", args.data_dir.display())),
+    })
+}
+
+type Mapping = EventSourceMapping<
+    embedded::EmbeddedStream,
+    embedded::EmbeddedCheckpoints,
+    AggregatorFunction<
+        ObservedStatisticsStore<embedded::EmbeddedStatisticsStore>,
+        embedded::EmbeddedDeadLetterQueue,
+        SystemClock,
+    >,
+    NoDestination,
+    SystemClock,
+>;
+
+/// The mapping from stream to aggregator. It retries for ever, so that nothing is ever discarded.
+fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivity>) -> Mapping {
+    let store = ObservedStatisticsStore::new(storage.statistics(), recent);
+    let aggregator = Aggregator::new(store, storage.dead_letters(), SystemClock, Settings::default());
+    let config = MappingConfig {
+        batch_size: BATCH_SIZE,
+        maximum_batch_bytes: BATCH_BYTES_MAX,
+        ..MappingConfig::new(EventSource::on_one_machine("streamgauge", "aggregator"))
+    };
+    EventSourceMapping {
+        stream: Arc::new(storage.stream()),
+        checkpoints: Arc::new(storage.checkpoints()),
+        function: Arc::new(AggregatorFunction(aggregator)),
+        on_failure: Arc::new(NoDestination),
+        clock: Arc::new(SystemClock),
+        config,
+        metrics: Arc::new(Metrics::default()),
+    }
+}
+
+/// The address as a URL that a client on this machine can use: an unspecified address stands for every one.
+fn public_url(address: SocketAddr) -> String {
+    let mut reachable = address;
+    if address.ip().is_unspecified() {
+        reachable.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{reachable}")
+}
+
+/// The one line on standard output, for programs; what people read goes to standard error.
+fn announce(url: &str, api_key: &str, args: &Args) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let ready = Ready {
+        event: "ready",
+        ingest: url,
+        dashboard: format!("{url}/dashboard"),
+        api_key,
+        data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
+    };
+    let ready = serde_json::to_string(&ready).context("the data directory's path is not UTF-8")?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("cannot write to standard output")
+}
+
+/// The ready line.
+#[derive(serde::Serialize)]
+struct Ready<'a> {
+    event: &'a str,
+    ingest: &'a str,
+    dashboard: String,
+    api_key: &'a str,
+    data_dir: PathBuf,
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
