@@ -4,9 +4,8 @@ use crate::access::Gatekeeper;
 use crate::answer::{Answer, Refusal, bytes_answer, json};
 use crate::body::{BodyReader, discard};
 use crate::query::Query;
-use crate::route::{self, Access, Endpoint, OPENAPI_DOCUMENT, Route};
+use crate::route::{self, Access, Endpoint, Route};
 use crate::{ConfigError, GatewayConfig, Limits, PipelineView, RecentActivity};
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
@@ -55,7 +54,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn handle(&self, request: Request<Incoming>, local: SocketAddr) -> Answer {
         let (head, mut body) = request.into_parts();
         let answer = self.route(&head, &mut body, local).await.unwrap_or_else(Answer::from);
-        if !answer.status().is_success() {
+        // After a time-out nothing more is waited for: that connection is closed.
+        if !answer.status().is_success() && answer.status() != StatusCode::REQUEST_TIMEOUT {
             discard(&mut body, &head.headers).await;
         }
         answer
@@ -103,8 +103,13 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Endpoint::DashboardCss => Ok(crate::page::stylesheet()),
             Endpoint::DashboardJs => Ok(crate::page::script()),
             Endpoint::Login => self.login(head, body).await,
-            Endpoint::Document => Ok(document()),
+            Endpoint::Document => Ok(self.document()),
         }
+    }
+
+    fn document(&self) -> Answer {
+        let text = crate::document::served_until(self.horizon());
+        bytes_answer(StatusCode::OK, "application/yaml", text.into())
     }
 }
 
@@ -119,8 +124,4 @@ fn health() -> Answer {
         status: &'static str,
     }
     json(StatusCode::OK, &Health { status: "ok" })
-}
-
-fn document() -> Answer {
-    bytes_answer(StatusCode::OK, "application/yaml", Bytes::from_static(OPENAPI_DOCUMENT.as_bytes()))
 }

@@ -126,7 +126,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 
     /// The latest timestamp that is taken now.
-    fn horizon(&self) -> Timestamp {
+    pub(crate) fn horizon(&self) -> Timestamp {
         let now = self.clock.now();
         let tolerance = i128::from(self.future_tolerance_seconds) * 1_000_000_000;
         // Past the year 9999 there is no timestamp to refuse.

@@ -211,3 +211,116 @@ fn trim<T>(ring: &mut VecDeque<T>, points: usize) {
         ring.shrink_to(points);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str) -> DeviceId {
+        DeviceId::parse(name).unwrap()
+    }
+
+    fn reading(name: &str, second: i64) -> Reading {
+        let timestamp = Timestamp::from_millisecond(second * 1000).unwrap();
+        Reading { device_id: device(name), timestamp, value: second as f64, event_id: None }
+    }
+
+    fn statistics(second: i64, count: u64) -> StatisticsAttributes {
+        let timestamp = Timestamp::from_millisecond(second * 1000).unwrap();
+        StatisticsAttributes {
+            count,
+            mean: Some(1.0),
+            median: Some(1.0),
+            standard_deviation: None,
+            minimum: Some(1.0),
+            maximum: Some(1.0),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: Some(timestamp),
+            last_timestamp: Some(timestamp),
+            updated_at: timestamp,
+        }
+    }
+
+    /// What the rings and the map hold, recounted.
+    fn recounted(recent: &RecentActivity) -> usize {
+        recent.lock().by_name.iter().map(|(name, device)| device.bytes(name)).sum()
+    }
+
+    #[test]
+    fn a_device_keeps_its_latest_300_readings() {
+        let recent = RecentActivity::default();
+        recent.record_readings(&(0..500).map(|second| reading("d", second)).collect::<Vec<_>>());
+        recent.record_readings(&[reading("d", 500)]);
+        let readings = recent.of(&device("d")).unwrap().readings;
+        let values: Vec<_> = readings.iter().map(|point| point.value.0).collect();
+        assert_eq!(values, (201..=500).map(f64::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn of_several_statistics_with_one_latest_timestamp_the_last_stands() {
+        let recent = RecentActivity::default();
+        for (second, count) in [(1, 1), (1, 2), (2, 3), (2, 4)] {
+            recent.record_statistics(&device("d"), &statistics(second, count));
+        }
+        let counts: Vec<_> = recent.of(&device("d")).unwrap().statistics.iter().map(|point| point.count).collect();
+        assert_eq!(counts, [2, 4]);
+    }
+
+    #[test]
+    fn a_batch_of_many_devices_reaches_each() {
+        let recent = RecentActivity::default();
+        recent.record_readings(&[reading("a", 1), reading("b", 1), reading("a", 2)]);
+        let count = |name| recent.of(&device(name)).map(|recent| recent.readings.len());
+        assert_eq!((count("a"), count("b"), count("c")), (Some(2), Some(1), None));
+    }
+
+    #[test]
+    fn ten_thousand_devices_share_the_memory_and_none_is_forgotten() {
+        let recent = RecentActivity::default();
+        for second in 0..40 {
+            for number in 0..10_000 {
+                let name = format!("device-{number}");
+                recent.record_readings(&[reading(&name, second)]);
+                recent.record_statistics(&device(&name), &statistics(second, 1));
+            }
+        }
+        let devices = recent.lock();
+        assert_eq!(devices.by_name.len(), 10_000);
+        assert!(devices.bytes <= DEFAULT_MEMORY_BYTES, "{}", devices.bytes);
+        assert!(devices.by_name.values().all(|device| device.readings.len() >= POINTS_MIN));
+    }
+
+    #[test]
+    fn the_devices_that_were_silent_the_longest_are_forgotten_first() {
+        let recent = RecentActivity::new(100_000);
+        for number in 0..1000 {
+            recent.record_readings(&[reading(&format!("device-{number}"), 1)]);
+            recent.record_readings(&[reading("busy", number)]);
+        }
+        assert!(recent.of(&device("busy")).is_some());
+        assert!(recent.of(&device("device-999")).is_some());
+        assert!(recent.of(&device("device-0")).is_none());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn the_memory_is_accounted_for_and_never_exceeded(
+            steps in proptest::collection::vec((0u8..40, 0usize..400, proptest::bool::ANY), 1..120)
+        ) {
+            const MEMORY: usize = 60_000;
+            let recent = RecentActivity::new(MEMORY);
+            for (at, (number, readings, snapshot)) in steps.into_iter().enumerate() {
+                let name = format!("device-{number}");
+                recent.record_readings(&(0..readings).map(|i| reading(&name, i as i64)).collect::<Vec<_>>());
+                if snapshot {
+                    recent.record_statistics(&device(&name), &statistics(at as i64, 1));
+                }
+                let bytes = recent.lock().bytes;
+                proptest::prop_assert_eq!(bytes, recounted(&recent));
+                proptest::prop_assert!(bytes <= MEMORY, "{} bytes", bytes);
+            }
+        }
+    }
+}

@@ -2,9 +2,6 @@
 
 use hyper::{Method, StatusCode};
 
-/// The OpenAPI document: the source for API Gateway, for this gateway and for the tests.
-pub const OPENAPI_DOCUMENT: &str = include_str!("../openapi.yaml");
-
 /// What a path does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
