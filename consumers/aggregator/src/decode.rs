@@ -1,7 +1,7 @@
 //! The event, taken apart: readings grouped by device, and what can never be counted.
 
+use crate::event::{KinesisEvent, KinesisEventRecord};
 use crate::settings::Settings;
-use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use ports::{DeadLetter, DeadLetterOrigin};
 use statistics::{CountedReading, Identity};
 use std::collections::HashMap;
@@ -79,7 +79,7 @@ fn check_against_record(
         let detail = "`device_id`: is not the record's partition key".to_owned();
         return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
     }
-    let ahead_ns = reading.timestamp.as_nanosecond() - arrived_at(record).as_nanosecond();
+    let ahead_ns = reading.timestamp.as_nanosecond() - record.kinesis.approximate_arrival_timestamp.as_nanosecond();
     if ahead_ns > settings.future_tolerance.as_nanos() as i128 {
         let seconds = settings.future_tolerance.as_secs();
         let detail = format!("`timestamp`: lies more than {seconds} seconds after the record's arrival");
@@ -95,12 +95,6 @@ fn counted_reading(reading: &Reading) -> CountedReading {
         value: reading.value,
         value_check: telemetry::value_check(reading.value),
     }
-}
-
-/// When the stream took the record.
-pub(crate) fn arrived_at(record: &KinesisEventRecord) -> Timestamp {
-    let arrival = &record.kinesis.approximate_arrival_timestamp.0;
-    Timestamp::from_millisecond(arrival.timestamp_millis()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// The dead letter of a reading of `record`, whose readings have `payloads`.
@@ -120,8 +114,8 @@ pub(crate) fn dead_letter(
         sub_sequence_number: rejected.place.sub_sequence_number,
         index: rejected.place.index,
         partition_key: rejected.partition_key.as_deref().unwrap_or(&record.kinesis.partition_key),
-        arrived_at: arrived_at(record),
+        arrived_at: record.kinesis.approximate_arrival_timestamp,
     };
-    let payload = payloads.get(rejected.place.reading).map_or(&record.kinesis.data.0[..], |payload| payload);
+    let payload = payloads.get(rejected.place.reading).unwrap_or(&record.kinesis.data);
     DeadLetter::new(&rejected.rejection, payload, origin, failed_at)
 }

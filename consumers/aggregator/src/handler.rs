@@ -1,9 +1,9 @@
 //! Reads, plans and writes: the I/O around the plan.
 
 use crate::decode::{Batch, Group, Rejected, dead_letter, decode};
+use crate::event::KinesisEvent;
 use crate::plan::{Outcome, Pages, Plan, days_to_read, plan};
 use crate::settings::{LedgerMode, Settings};
-use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
 use ports::{

@@ -8,10 +8,12 @@
 //! `decode` takes the event apart, `plan` decides (pure), `handler` reads and writes around it.
 
 mod decode;
+mod event;
 mod handler;
 mod plan;
 mod settings;
 
+pub use event::{KinesisEvent, KinesisEventRecord, KinesisRecord};
 pub use handler::{Aggregator, BatchReport, Handled};
 pub use plan::{Outcome, Pages, Plan, days_to_read, plan};
 pub use settings::{LedgerMode, Settings};

@@ -1,7 +1,7 @@
 //! An in-memory store and queue with faults, and events as Lambda sends them.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use aws_lambda_events::event::kinesis::KinesisEvent;
+use aggregator::KinesisEvent;
 use base64::Engine as _;
 use ports::{
     Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
