@@ -150,10 +150,20 @@ impl Worker<'_> {
 
     fn leave_out_what_is_late(&mut self) {
         let now = self.started.elapsed();
-        if now.saturating_sub(self.next_due()) > LAG_MAX {
-            let round_seconds = self.run.devices as f64 / self.run.readings_per_second;
-            self.round = (now.as_secs_f64() / round_seconds) as u64;
+        if now.saturating_sub(self.next_due()) <= LAG_MAX {
+            return;
         }
+        // Whole rounds at once, then device by device to the one whose turn it is.
+        let round_seconds = self.run.devices as f64 / self.run.readings_per_second;
+        self.round = self.round.max(((now.as_secs_f64() / round_seconds) as u64).saturating_sub(1));
+        while self.next_due() < now {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.next = (self.next + 1) % self.devices.len();
+        self.round += u64::from(self.next == 0);
     }
 
     /// All that is due now, as the rows of each post.
@@ -168,8 +178,7 @@ impl Worker<'_> {
             }
             let device = self.next;
             let row = self.devices[device].read(due, self.round);
-            self.next = (device + 1) % self.devices.len();
-            self.round += u64::from(self.next == 0);
+            self.advance();
             let Some(row) = row else { continue };
             let slot = match self.form {
                 Form::Single => usize::MAX,
@@ -220,5 +229,39 @@ impl Worker<'_> {
             self.progress.retried.fetch_add(1, Relaxed);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_was_held_up_leaves_readings_out_and_keeps_its_pace() {
+        let endpoint = Endpoint::new("http://127.0.0.1:1", "key").unwrap();
+        let progress = Progress::default();
+        for devices in [10, 100_000] {
+            let run = FleetRun { devices, readings_per_second: 1_000.0, seed: 1 };
+            let started = Instant::now().checked_sub(Duration::from_secs(50)).unwrap();
+            let members = (0..devices).map(|index| Member::new(index, run, now())).collect();
+            let client = Client::new(&endpoint, TIMEOUT);
+            let mut worker = Worker {
+                client,
+                progress: &progress,
+                form: Form::Batch,
+                started,
+                run,
+                devices: members,
+                next: 3,
+                round: 0,
+            };
+            worker.leave_out_what_is_late();
+            let ahead = worker.next_due().as_secs_f64() - started.elapsed().as_secs_f64();
+            assert!(ahead.abs() < LAG_MAX.as_secs_f64(), "{devices} devices: {ahead} s");
+            // Nothing is left out of a fleet that is on time.
+            let due = worker.next_due();
+            worker.leave_out_what_is_late();
+            assert_eq!(worker.next_due(), due);
+        }
     }
 }

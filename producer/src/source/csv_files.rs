@@ -20,7 +20,10 @@ pub fn find_csv_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     for path in paths {
         let unreadable = |cause| SourceError::Unreadable { path: path.clone(), cause };
         if !path.is_dir() {
-            File::open(path).map_err(unreadable)?;
+            // A pipe is not opened to see whether it can be: its writer would take that for the reader's end.
+            if path.metadata().map_err(unreadable)?.is_file() {
+                File::open(path).map_err(unreadable)?;
+            }
             files.push(path.clone());
             continue;
         }
