@@ -9,6 +9,9 @@ use crate::{CountedReading, Identity, LedgerPage, Moments, QuantileSketch};
 pub(crate) const SKETCH_BYTES: usize = 448;
 /// The sketch gives way until so many more identities of the kind at hand would fit.
 const LEAST_WINDOW: usize = 8;
+/// What else may grow while [`LEAST_WINDOW`] identities come: the sketch by a bucket of three bytes for each, and the
+/// readable numbers and the newest anomaly by some.
+const GROWTH_BYTES: usize = 3 * LEAST_WINDOW + 24;
 /// The sketch gives way for so many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
 const COMFORTABLE_WINDOW: usize = 24;
 const COMFORTABLE_SKETCH_BYTES: usize = 384;
@@ -178,9 +181,23 @@ impl DeviceState {
     /// moved. Where the emptied item would leave no room for eight identities like the newest of these, the sketch
     /// coarsens until it does.
     pub fn spill(&mut self, device_id: &str, max_page_bytes: usize) -> Vec<LedgerPage> {
+        self.spill_at_most(device_id, max_page_bytes, usize::MAX)
+    }
+
+    /// [`Self::spill`], but no more than `max_pages` pages (at least one), the oldest: a device that reports once a day
+    /// may hold more days than one transaction has room for. The other identities stay in the window; the item may
+    /// then still be over.
+    pub fn spill_at_most(&mut self, device_id: &str, max_page_bytes: usize, max_pages: usize) -> Vec<LedgerPage> {
         let entries = self.window.take();
-        if let Some((last, _)) = entries.last() {
-            self.floor_ns = self.floor_ns.max(Some(last.timestamp_ns));
+        let mut pages = LedgerPage::split(&entries, max_page_bytes);
+        pages.truncate(max_pages.max(1));
+        if let Some(last) = pages.last() {
+            self.floor_ns = self.floor_ns.max(Some(last.last_timestamp_ns()));
+        }
+        let moved = pages.iter().map(LedgerPage::len).sum::<usize>();
+        if moved < entries.len() {
+            self.window = Window::from_sorted(entries[moved..].to_vec());
+            return pages;
         }
         let room_for = |identities: usize| {
             let newest = &entries[entries.len().saturating_sub(identities)..];
@@ -190,9 +207,9 @@ impl DeviceState {
             window.window_bytes() * identities.div_ceil(newest.len().max(1))
         };
         let (least, comfortable) = (room_for(LEAST_WINDOW), room_for(COMFORTABLE_WINDOW));
-        self.make_room(device_id, least, 0);
+        self.make_room(device_id, least + GROWTH_BYTES, 0);
         self.make_room(device_id, comfortable, COMFORTABLE_SKETCH_BYTES);
-        LedgerPage::split(&entries, max_page_bytes)
+        pages
     }
 
     /// Coarsens the sketch until the item has `room` bytes left, but not below `sketch_bytes`.

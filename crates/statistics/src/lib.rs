@@ -21,6 +21,8 @@ mod moments;
 mod quantile_sketch;
 mod readout;
 mod sketch_codec;
+#[cfg(test)]
+mod sketch_size_tests;
 mod state_codec;
 mod window;
 

@@ -195,7 +195,8 @@ impl QuantileSketch {
         closest.ilog2().min(63 - self.shift).min(by_size.min(64) as u32)
     }
 
-    fn coarsen(&mut self, by: u32) {
+    /// Shifts every key right by so many bits more, and merges what becomes equal.
+    pub(crate) fn coarsen(&mut self, by: u32) {
         if by == 0 {
             return;
         }

@@ -143,6 +143,14 @@ impl DeviceState {
         if !(lost || sum_of_squares) {
             return Err(CorruptState::Invariant("the sum of squares is not negative"));
         }
+        if minimum == maximum && (mean.hi != minimum || m2.hi != 0.0 && !lost) {
+            return Err(CorruptState::Invariant("equal readings have their value for a mean, and no spread"));
+        }
+        // T. Popoviciu's inequality (1935): the variance is at most a quarter of the range squared.
+        let half_range = maximum / 2.0 - minimum / 2.0;
+        if !lost && m2.hi > half_range * half_range * self.sketch.count() as f64 * (1.0 + 1e-9) {
+            return Err(CorruptState::Invariant("the spread is within the range"));
+        }
         Ok(())
     }
 
