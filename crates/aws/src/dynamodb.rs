@@ -1,0 +1,242 @@
+//! The table `device-statistics` on DynamoDB.
+
+use crate::statistics_item::{
+    Attributes, STATISTICS, decode_page, decode_statistics, encode_page, encode_statistics, key,
+};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError as InterceptError;
+use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use telemetry::DeviceId;
+
+/// Statistics and ledger pages in a DynamoDB table with the partition key `device_id` and the sort key `item`, both
+/// strings. Every read is strongly consistent. It needs `dynamodb:GetItem`, `Query` and `PutItem` on the table.
+#[derive(Debug, Clone)]
+pub struct DynamoDbStatisticsStore {
+    client: Client,
+    table: String,
+}
+
+impl DynamoDbStatisticsStore {
+    /// The store in `table`.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        DynamoDbStatisticsStore { client, table: table.into() }
+    }
+
+    /// A conditional put of the item alone: one write unit a KiB, half of what a transaction takes.
+    async fn put_item(&self, write: &DeviceWrite) -> Result<(), WriteError> {
+        let attempts = Attempts::default();
+        let condition = Condition::of(write);
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(encode_statistics(&write.device_id, &write.item)))
+            .condition_expression(condition.expression)
+            .expression_attribute_names(NAME, condition.name)
+            .set_expression_attribute_values(condition.values)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                if attempts.made() > 1 && self.stands(write).await? {
+                    Ok(())
+                } else {
+                    Err(WriteError::ConditionFailed)
+                }
+            }
+            Err(error) => Err(WriteError::Unavailable(error.into())),
+        }
+    }
+
+    /// Item and pages in one transaction. The SDK gives each call one `ClientRequestToken` and keeps it over its
+    /// attempts, so that an attempt that follows a successful one succeeds too.
+    async fn transact(&self, write: &DeviceWrite) -> Result<(), WriteError> {
+        let condition = Condition::of(write);
+        let item = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(encode_statistics(&write.device_id, &write.item)))
+            .condition_expression(condition.expression)
+            .expression_attribute_names(NAME, condition.name)
+            .set_expression_attribute_values(condition.values);
+        let pages = write.pages.iter().map(|page| {
+            Put::builder()
+                .table_name(&self.table)
+                .set_item(Some(encode_page(&write.device_id, page)))
+                .condition_expression(ABSENT)
+                .expression_attribute_names(NAME, "device_id")
+        });
+        let mut request = self.client.transact_write_items();
+        for put in std::iter::once(item).chain(pages) {
+            let put = put.build().map_err(|error| WriteError::Unavailable(error.into()))?;
+            request = request.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let service_error = error.as_service_error();
+                let canceled = service_error.and_then(|error| match error {
+                    TransactError::TransactionCanceledException(canceled) => Some(canceled),
+                    _ => None,
+                });
+                match canceled {
+                    Some(canceled) if a_condition_failed(canceled) => Err(WriteError::ConditionFailed),
+                    _ => Err(WriteError::Unavailable(error.into())),
+                }
+            }
+        }
+    }
+
+    /// Whether the stored item is the one of `write`: then an earlier attempt wrote it, whose answer was lost.
+    async fn stands(&self, write: &DeviceWrite) -> Result<bool, WriteError> {
+        match self.read_statistics(&write.device_id).await {
+            Ok(stored) => Ok(stored.is_some_and(|stored| {
+                stored.revision == write.item.revision
+                    && stored.state == write.item.state
+                    && stored.attributes.updated_at == write.item.attributes.updated_at
+            })),
+            // Not what we wrote, for that would decode.
+            Err(StoreError::Corrupt(_)) => Ok(false),
+            Err(StoreError::Unavailable(source)) => Err(WriteError::Unavailable(source)),
+        }
+    }
+}
+
+type TransactError = aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
+impl StatisticsStore for DynamoDbStatisticsStore {
+    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(device_id, STATISTICS)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(error.into()))?;
+        answer.item.map(decode_statistics).transpose().map_err(StoreError::Corrupt)
+    }
+
+    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
+        let mut pages = Vec::new();
+        let mut start: Option<Attributes> = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("#device_id = :device_id AND begins_with(#item, :prefix)")
+                .expression_attribute_names("#device_id", "device_id")
+                .expression_attribute_names("#item", "item")
+                .expression_attribute_values(":device_id", AttributeValue::S(device_id.as_str().to_owned()))
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| StoreError::Unavailable(error.into()))?;
+            for item in answer.items.unwrap_or_default() {
+                pages.push(decode_page(item).map_err(StoreError::Corrupt)?);
+            }
+            // An answer ends at 1 MB whatever is left, and then says where to read on.
+            start = answer.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() {
+                return Ok(pages);
+            }
+        }
+    }
+
+    async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
+        if write.pages.is_empty() { self.put_item(&write).await } else { self.transact(&write).await }
+    }
+}
+
+const NAME: &str = "#name";
+const ABSENT: &str = "attribute_not_exists(#name)";
+
+/// What must hold of the stored item.
+struct Condition {
+    expression: &'static str,
+    name: &'static str,
+    values: Option<Attributes>,
+}
+
+impl Condition {
+    fn of(write: &DeviceWrite) -> Self {
+        match write.expected_revision {
+            None => Condition { expression: ABSENT, name: "device_id", values: None },
+            Some(revision) => Condition {
+                expression: "#name = :expected",
+                name: "revision",
+                values: Some(Attributes::from([(":expected".to_owned(), AttributeValue::N(revision.to_string()))])),
+            },
+        }
+    }
+}
+
+/// Whether the transaction was cancelled because a condition failed. Conflicts with other transactions and
+/// throttling cancel too; those are passing, and a condition that failed beside them still failed.
+fn a_condition_failed(canceled: &TransactionCanceledException) -> bool {
+    canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+}
+
+/// Counts the attempts of one call: a condition that fails at the second may fail over what the first wrote.
+#[derive(Debug, Clone, Default)]
+struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    fn made(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "count attempts"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), InterceptError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::types::CancellationReason;
+
+    fn canceled(codes: &[&str]) -> TransactionCanceledException {
+        let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
+        TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build()
+    }
+
+    #[test]
+    fn a_transaction_cancelled_for_a_condition_is_a_failed_condition() {
+        assert!(a_condition_failed(&canceled(&["None", "ConditionalCheckFailed"])));
+        assert!(a_condition_failed(&canceled(&["TransactionConflict", "ConditionalCheckFailed"])));
+    }
+
+    #[test]
+    fn a_transaction_cancelled_for_anything_else_is_passing() {
+        let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "ValidationError"];
+        for code in passing {
+            assert!(!a_condition_failed(&canceled(&["None", code])), "{code}");
+        }
+        assert!(!a_condition_failed(&canceled(&[])));
+    }
+}

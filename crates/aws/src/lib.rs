@@ -1,0 +1,32 @@
+//! The ports on AWS: DynamoDB, SQS, S3 and Kinesis.
+//!
+//! - **Enters**: the plain types of `ports`, and the SDK's clients, which a binary's `main` builds from
+//!   [`load_sdk_config`].
+//! - **Leaves**: the same types, read back from the services; what is read is checked before it is believed.
+//! - **Fails**: with the ports' own errors. Whatever the SDK reports that is not a decision of the service about the
+//!   request itself (a failed condition, a key that is not there) is `Unavailable`, with its source kept.
+//!
+//! The SDK retries by its standard mode: three attempts with exponential backoff. What a second attempt can find
+//! done by the first is told apart here, at each call that needs it.
+
+mod batch;
+mod dead_letter_message;
+mod dynamodb;
+mod kinesis;
+mod kinesis_put;
+mod number;
+mod s3;
+mod sdk;
+mod shared_error;
+mod sqs;
+mod statistics_item;
+
+pub use dynamodb::DynamoDbStatisticsStore;
+pub use kinesis::KinesisEventStream;
+pub use s3::S3Archive;
+pub use sdk::load_sdk_config;
+pub use sqs::{MESSAGE_BYTES_MAX_DEFAULT, SqsDeadLetterQueue};
+
+pub use {aws_sdk_dynamodb, aws_sdk_kinesis, aws_sdk_s3, aws_sdk_sqs};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

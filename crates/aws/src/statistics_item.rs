@@ -1,0 +1,153 @@
+//! The table's items, as DynamoDB attributes: contract `device-statistics` of docs/semantics.md.
+
+use crate::number;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem};
+use std::collections::HashMap;
+use telemetry::{DeviceId, Timestamp};
+
+pub(crate) type Attributes = HashMap<String, AttributeValue>;
+
+/// The sort key of the one item a device has beside its ledger pages.
+pub(crate) const STATISTICS: &str = "statistics";
+
+/// The primary key of a device's item.
+pub(crate) fn key(device_id: &DeviceId, item: &str) -> Attributes {
+    Attributes::from([
+        ("device_id".to_owned(), AttributeValue::S(device_id.as_str().to_owned())),
+        ("item".to_owned(), AttributeValue::S(item.to_owned())),
+    ])
+}
+
+/// The item `statistics` of a device, key included.
+pub(crate) fn encode_statistics(device_id: &DeviceId, item: &StatisticsItem) -> Attributes {
+    let readable = &item.attributes;
+    let mut attributes = key(device_id, STATISTICS);
+    let mut set = |name: &str, value| attributes.insert(name.to_owned(), value);
+    set("revision", integer(item.revision));
+    set("count", integer(readable.count));
+    set("mean", number::to_attribute(readable.mean));
+    set("median", number::to_attribute(readable.median));
+    set("standard_deviation", number::to_attribute(readable.standard_deviation));
+    set("minimum", number::to_attribute(readable.minimum));
+    set("maximum", number::to_attribute(readable.maximum));
+    set("mean_confidence_95", encode_interval(readable.mean_confidence_95));
+    set("anomaly_count", integer(readable.anomaly_count));
+    set("first_timestamp", encode_timestamp(readable.first_timestamp));
+    set("last_timestamp", encode_timestamp(readable.last_timestamp));
+    set("updated_at", encode_timestamp(Some(readable.updated_at)));
+    set("state", AttributeValue::B(Blob::new(item.state.clone())));
+    attributes
+}
+
+/// What [`encode_statistics`] wrote. The error says which attribute is not as the contract has it.
+pub(crate) fn decode_statistics(mut attributes: Attributes) -> Result<StatisticsItem, String> {
+    let state = match attributes.remove("state") {
+        Some(AttributeValue::B(blob)) => blob.into_inner(),
+        _ => return Err(not_a("state", "a binary")),
+    };
+    let from = &attributes;
+    let readable = StatisticsAttributes {
+        count: decode_integer(from, "count")?,
+        mean: decode_number(from, "mean")?,
+        median: decode_number(from, "median")?,
+        standard_deviation: decode_number(from, "standard_deviation")?,
+        minimum: decode_number(from, "minimum")?,
+        maximum: decode_number(from, "maximum")?,
+        mean_confidence_95: decode_interval(from)?,
+        anomaly_count: decode_integer(from, "anomaly_count")?,
+        first_timestamp: decode_timestamp(from, "first_timestamp")?,
+        last_timestamp: decode_timestamp(from, "last_timestamp")?,
+        updated_at: decode_timestamp(from, "updated_at")?.ok_or_else(|| not_a("updated_at", "a timestamp"))?,
+    };
+    Ok(StatisticsItem { revision: decode_integer(from, "revision")?, attributes: readable, state })
+}
+
+/// A ledger page of a device, key included.
+pub(crate) fn encode_page(device_id: &DeviceId, page: &LedgerPageItem) -> Attributes {
+    let mut attributes = key(device_id, &page.key);
+    attributes.insert("page".to_owned(), AttributeValue::B(Blob::new(page.page.clone())));
+    if let Some(expires_at) = page.expires_at {
+        attributes.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
+    }
+    attributes
+}
+
+/// What [`encode_page`] wrote. The error says which attribute is not as the contract has it.
+pub(crate) fn decode_page(mut attributes: Attributes) -> Result<LedgerPageItem, String> {
+    let key = match attributes.remove("item") {
+        Some(AttributeValue::S(key)) => key,
+        _ => return Err(not_a("item", "a string")),
+    };
+    let page = match attributes.remove("page") {
+        Some(AttributeValue::B(blob)) => blob.into_inner(),
+        _ => return Err(not_a("page", "a binary")),
+    };
+    let expires_at = match attributes.get("expires_at") {
+        None => None,
+        Some(AttributeValue::N(text)) => Some(text.parse().map_err(|_| not_a("expires_at", "an integer"))?),
+        Some(_) => return Err(not_a("expires_at", "an integer")),
+    };
+    Ok(LedgerPageItem { key, page, expires_at })
+}
+
+fn integer(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn encode_interval(interval: Option<ConfidenceInterval>) -> AttributeValue {
+    interval.map_or(AttributeValue::Null(true), |ConfidenceInterval { low, high }| {
+        AttributeValue::M(Attributes::from([
+            ("low".to_owned(), number::to_attribute(Some(low))),
+            ("high".to_owned(), number::to_attribute(Some(high))),
+        ]))
+    })
+}
+
+fn encode_timestamp(timestamp: Option<Timestamp>) -> AttributeValue {
+    timestamp.map_or(AttributeValue::Null(true), |timestamp| AttributeValue::S(timestamp.to_string()))
+}
+
+fn decode_integer(attributes: &Attributes, name: &str) -> Result<u64, String> {
+    match attributes.get(name) {
+        Some(AttributeValue::N(text)) => text.parse().map_err(|_| not_a(name, "an integer")),
+        _ => Err(not_a(name, "an integer")),
+    }
+}
+
+fn decode_number(attributes: &Attributes, name: &str) -> Result<Option<f64>, String> {
+    match attributes.get(name) {
+        Some(AttributeValue::N(text)) => number::parse(text).map(Some).ok_or_else(|| not_a(name, "a finite number")),
+        Some(AttributeValue::Null(true)) => Ok(None),
+        _ => Err(not_a(name, "a number or NULL")),
+    }
+}
+
+fn decode_interval(attributes: &Attributes) -> Result<Option<ConfidenceInterval>, String> {
+    match attributes.get("mean_confidence_95") {
+        Some(AttributeValue::M(ends)) => match (decode_number(ends, "low")?, decode_number(ends, "high")?) {
+            (Some(low), Some(high)) => Ok(Some(ConfidenceInterval { low, high })),
+            // An end beyond the range of DynamoDB's numbers is NULL; half an interval is none.
+            _ => Ok(None),
+        },
+        Some(AttributeValue::Null(true)) => Ok(None),
+        _ => Err(not_a("mean_confidence_95", "a map or NULL")),
+    }
+}
+
+fn decode_timestamp(attributes: &Attributes, name: &str) -> Result<Option<Timestamp>, String> {
+    match attributes.get(name) {
+        Some(AttributeValue::S(text)) => Timestamp::parse(text).map(Some).map_err(|_| not_a(name, "a timestamp")),
+        Some(AttributeValue::Null(true)) => Ok(None),
+        _ => Err(not_a(name, "a timestamp or NULL")),
+    }
+}
+
+fn not_a(name: &str, kind: &str) -> String {
+    format!("`{name}` is not {kind}")
+}
+
+#[cfg(test)]
+#[path = "statistics_item_tests.rs"]
+mod tests;
