@@ -109,6 +109,16 @@ impl DeviceState {
         self.window.len()
     }
 
+    /// Bytes that the sketch takes of the encoding.
+    pub fn sketch_bytes(&self) -> usize {
+        self.sketch.encode().len()
+    }
+
+    /// How far the rank of the median may be from the middle, as a share of the count; 0 while it is exact.
+    pub fn median_rank_error_bound(&self) -> f64 {
+        self.sketch.rank_error_bound()
+    }
+
     /// Counts readings, in this order: each is judged against the state before it, folded in, and its identity recorded
     /// in the window, which may outgrow its size until [`Self::spill`] or [`Self::trim`].
     ///
