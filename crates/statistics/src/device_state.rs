@@ -1,5 +1,6 @@
 //! Everything that is kept of one device: its statistics, and which of its readings they hold.
 
+use crate::expiring::Expiring;
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
 use crate::item_size::{ITEM_BYTES, item_size};
 use crate::window::Window;
@@ -65,6 +66,7 @@ pub struct DeviceState {
     pub(crate) last_anomaly: Option<Anomaly>,
     pub(crate) floor_ns: Option<i128>,
     pub(crate) unledgered_floor_ns: Option<i128>,
+    pub(crate) expiring: Option<Expiring>,
     pub(crate) window: Window,
 }
 
@@ -85,6 +87,7 @@ impl DeviceState {
             last_anomaly: None,
             floor_ns: None,
             unledgered_floor_ns: None,
+            expiring: None,
             window: Window::default(),
         }
     }

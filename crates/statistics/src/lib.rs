@@ -12,6 +12,7 @@ mod decimal;
 mod device_state;
 mod double_double;
 mod error;
+mod expiring;
 mod identity;
 mod identity_codec;
 mod item_size;

@@ -11,10 +11,14 @@ use crate::device_state::SKETCH_BYTES;
 use crate::double_double::DoubleDouble;
 use crate::identity::{EARLIEST_NS, LATEST_NS};
 use crate::identity_codec::{TIMESTAMP_BITS, read_identities, write_identities};
+use crate::expiring::Expiring;
 use crate::window::Window;
 use crate::{Anomaly, CorruptState, DeviceState, Moments, QuantileSketch};
 
 const VERSION: u8 = 1;
+/// The same, and after the floors: how long before the floor the latest identity on a page that expires lies (number),
+/// and the shortest retention in seconds (number). Written only where pages expire.
+const VERSION_WITH_EXPIRING_PAGES: u8 = 2;
 /// A state is no longer than this: a window that grew within a batch is emptied before it is stored.
 const MOST_BYTES: usize = 400 * 1_024;
 
@@ -22,7 +26,8 @@ impl DeviceState {
     /// The state's bytes: the one canonical form of this state.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = BitWriter::default();
-        writer.write(u64::from(VERSION), 8);
+        let version = if self.expiring.is_some() { VERSION_WITH_EXPIRING_PAGES } else { VERSION };
+        writer.write(u64::from(version), 8);
         writer.write_bool(self.range_ns.is_some());
         let Some((first_ns, last_ns)) = self.range_ns else {
             return writer.finish();
@@ -42,6 +47,10 @@ impl DeviceState {
         optional(&mut writer, last_ns, self.floor_ns);
         if let Some(floor_ns) = self.floor_ns {
             optional(&mut writer, floor_ns, self.unledgered_floor_ns);
+            if let Some(expiring) = self.expiring {
+                writer.write_number(number(floor_ns - expiring.floor_ns));
+                writer.write_number(u128::from(expiring.retention_s));
+            }
         }
         writer.write_number(u128::from(self.anomaly_count));
         optional(&mut writer, last_ns, self.last_anomaly.map(|anomaly| anomaly.timestamp_ns));
@@ -72,7 +81,8 @@ impl DeviceState {
 
     fn power_of_ten(&self, first_ns: i128, last_ns: i128) -> u32 {
         let anomaly_ns = self.last_anomaly.map(|anomaly| anomaly.timestamp_ns);
-        let all = [Some(first_ns), Some(last_ns), self.floor_ns, self.unledgered_floor_ns, anomaly_ns];
+        let expiring_ns = self.expiring.map(|expiring| expiring.floor_ns);
+        let all = [Some(first_ns), Some(last_ns), self.floor_ns, self.unledgered_floor_ns, expiring_ns, anomaly_ns];
         (0..16).rev().find(|&power| all.iter().flatten().all(|ns| ns % 10i128.pow(power) == 0)).unwrap_or(0)
     }
 
@@ -83,12 +93,12 @@ impl DeviceState {
         }
         let mut reader = BitReader::new(bytes);
         let version = reader.read(8)? as u8;
-        if version != VERSION {
+        if ![VERSION, VERSION_WITH_EXPIRING_PAGES].contains(&version) {
             return Err(CorruptState::UnknownVersion(version));
         }
         let mut state = Self::new();
         if reader.read_bool()? {
-            state.read_timestamps(&mut reader)?;
+            state.read_timestamps(&mut reader, version)?;
             state.read_moments(&mut reader)?;
             let last_ns = state.range_ns.map_or(0, |(_, last)| last);
             state.window = Window::from_sorted(read_identities(&mut reader, |distance| last_ns - distance)?);
@@ -97,7 +107,7 @@ impl DeviceState {
         if state.encode() == bytes { Ok(state) } else { Err(CorruptState::NotCanonical) }
     }
 
-    fn read_timestamps(&mut self, reader: &mut BitReader<'_>) -> Result<(), CorruptState> {
+    fn read_timestamps(&mut self, reader: &mut BitReader<'_>, version: u8) -> Result<(), CorruptState> {
         let power = reader.read(4)? as u32;
         let unit = 10i128.pow(power);
         let distance = |reader: &mut BitReader<'_>| -> Result<i128, CorruptState> {
@@ -113,6 +123,10 @@ impl DeviceState {
             self.floor_ns = Some(floor_ns);
             if reader.read_bool()? {
                 self.unledgered_floor_ns = Some(floor_ns - distance(reader)?);
+            }
+            if version == VERSION_WITH_EXPIRING_PAGES {
+                let floor_ns = floor_ns - distance(reader)?;
+                self.expiring = Some(Expiring { floor_ns, retention_s: reader.read_number(64)? as u64 });
             }
         }
         self.anomaly_count = reader.read_number(64)? as u64;
@@ -163,7 +177,8 @@ impl DeviceState {
         let anomaly_ns = self.last_anomaly.map(|anomaly| anomaly.timestamp_ns);
         let window = self.window.entries();
         let ends = [window.first(), window.last()].map(|entry| entry.map(|(identity, _)| identity.timestamp_ns));
-        let timestamps = [self.floor_ns, self.unledgered_floor_ns, anomaly_ns, ends[0], ends[1]];
+        let expiring_ns = self.expiring.map(|expiring| expiring.floor_ns);
+        let timestamps = [self.floor_ns, self.unledgered_floor_ns, expiring_ns, anomaly_ns, ends[0], ends[1]];
         if first_ns < EARLIEST_NS || last_ns > LATEST_NS || !timestamps.into_iter().all(within) {
             return Err(OUT_OF_RANGE);
         }
