@@ -15,6 +15,9 @@ use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+/// No page is split to be smaller than the item beside it.
+const ITEM_BYTES: usize = 1_024;
+
 /// What becomes of one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
@@ -77,16 +80,20 @@ pub fn plan(
     let mut take = group.len();
     loop {
         let plan = plan_prefix(device_id, state, pages, &group[..take], now_ns, settings);
-        if take <= 1 || fits(&plan.pages, settings) {
+        if take <= 1 || fits(device_id, &plan, settings) {
             return plan;
         }
         take /= 2;
     }
 }
 
-fn fits(pages: &[LedgerPage], settings: &Settings) -> bool {
-    pages.len() <= settings.pages_max
-        && pages.iter().map(|page| page.encode().len()).sum::<usize>() <= settings.write_bytes_max
+/// Whether one write can hold it: the pages of a transaction, and an item of one write unit.
+fn fits(device_id: &str, plan: &Plan, settings: &Settings) -> bool {
+    let bytes = || plan.pages.iter().map(|page| page.encode().len());
+    // Identities of one instant share a page, whatever its size.
+    bytes().all(|bytes| bytes <= settings.page_bytes_max.max(ITEM_BYTES))
+        && bytes().sum::<usize>() <= settings.write_bytes_max
+        && !plan.state.as_ref().is_some_and(|state| state.is_over(device_id))
 }
 
 fn plan_prefix(
@@ -113,7 +120,12 @@ fn plan_prefix(
     let mut new_pages = Vec::new();
     if next.is_over(device_id) {
         match settings.ledger {
-            LedgerMode::Full { .. } => new_pages = next.spill(device_id, settings.page_bytes_max),
+            LedgerMode::Full { .. } => {
+                new_pages = next.spill_at_most(device_id, settings.page_bytes_max, settings.pages_max);
+                if let LedgerMode::Full { retention: Some(retention) } = settings.ledger {
+                    next.pages_expire_after(retention.as_secs());
+                }
+            }
             LedgerMode::Window => next.trim(device_id),
         }
     }
@@ -161,7 +173,11 @@ impl Judge<'_> {
             // A day that was not read decides nothing, and neither does a page that cannot be read.
             Some(Err(_)) | None => return Outcome::Corrupt,
         }
-        if retention.is_some_and(|retention| timestamp_ns < self.now_ns - nanoseconds(retention)) {
+        // A retention that was in force when a page was written decides when it is gone, whatever was set since.
+        let expired = self.state.and_then(|state| state.expired_floor_ns(self.now_ns));
+        if retention.is_some_and(|retention| timestamp_ns < self.now_ns - nanoseconds(retention))
+            || expired.is_some_and(|expired| timestamp_ns <= expired)
+        {
             return Outcome::Late;
         }
         Outcome::Counted

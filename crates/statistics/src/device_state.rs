@@ -1,7 +1,7 @@
 //! Everything that is kept of one device: its statistics, and which of its readings they hold.
 
-use crate::expiring::Expiring;
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
+use crate::expiring::Expiring;
 use crate::item_size::{ITEM_BYTES, item_size};
 use crate::window::Window;
 use crate::{CountedReading, Identity, LedgerPage, Moments, QuantileSketch};

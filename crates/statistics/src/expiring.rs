@@ -1,7 +1,7 @@
 //! Ledger pages that will be gone one day.
 
-use crate::identity::NANOSECONDS_PER_SECOND;
 use crate::DeviceState;
+use crate::identity::NANOSECONDS_PER_SECOND;
 
 /// Which identities may stand on pages that expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@
 use crate::bits::{BitReader, BitWriter};
 use crate::device_state::SKETCH_BYTES;
 use crate::double_double::DoubleDouble;
+use crate::expiring::Expiring;
 use crate::identity::{EARLIEST_NS, LATEST_NS};
 use crate::identity_codec::{TIMESTAMP_BITS, read_identities, write_identities};
-use crate::expiring::Expiring;
 use crate::window::Window;
 use crate::{Anomaly, CorruptState, DeviceState, Moments, QuantileSketch};
 
