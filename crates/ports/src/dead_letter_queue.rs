@@ -12,7 +12,7 @@ use telemetry::{RejectReason, Rejection, Timestamp};
 pub struct DeadLetter {
     /// The format's version: 1.
     pub version: u8,
-    /// A hash of shard, sequence, sub-sequence and index: the same when the record is redelivered.
+    /// A hash of shard, sequence, sub-sequence, index and arrival: the same when the record is redelivered.
     pub id: String,
     /// The reason code.
     pub reason: RejectReason,
@@ -60,13 +60,15 @@ pub struct DeadLetterOrigin<'a> {
 }
 
 impl DeadLetterOrigin<'_> {
-    /// The dead letter's id: the first 16 bytes, in hexadecimal, of SHA-256 over the parts, each preceded by its
-    /// length so that no two origins share their bytes.
+    /// The dead letter's id: the first 16 bytes, in hexadecimal, of SHA-256 over shard, sequence number, sub-sequence
+    /// number, index and arrival in milliseconds, each preceded by its length so that no two origins share their bytes.
+    /// The arrival is part of it because a stream that is made anew counts its sequence numbers from the start again.
     pub fn id(&self) -> String {
         let sub_sequence = self.sub_sequence_number.map_or_else(String::new, |n| n.to_string());
         let index = self.index.map_or_else(String::new, |n| n.to_string());
+        let arrival = self.arrived_at.as_millisecond().to_string();
         let mut hash = Sha256::new();
-        for part in [self.shard_id, self.sequence_number, &sub_sequence, &index] {
+        for part in [self.shard_id, self.sequence_number, &sub_sequence, &index, &arrival] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
