@@ -1,0 +1,368 @@
+//! From the stream to the handler: pollers over the real state machines of the event source mapping, and the
+//! invocations that they begin.
+
+use crate::coverage::{Branch, Fault};
+use crate::oracle::{Guarantee, Verdict, broken};
+use crate::operators::Discarded;
+use crate::run::Simulation;
+use aggregator::{Handled, KinesisEvent};
+use event_source_mapping::{
+    Action, Backoff, Batch, Discard, DiscardCondition, Invocation as Answer, MappingConfig, ShardGraph, ShardMachine,
+};
+use ports::{Position, SequenceNumber};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// One shard under one poller.
+pub(crate) struct Slot {
+    shard: usize,
+    machine: ShardMachine,
+    /// A read that waits for news.
+    waiting: Option<(Position, usize)>,
+    drained: bool,
+}
+
+/// A poller: a mapping's machines, for one incarnation of the stream.
+pub(crate) struct Poller {
+    incarnation: u32,
+    config: Arc<MappingConfig>,
+    graph: ShardGraph,
+    slots: Vec<Slot>,
+    listed: usize,
+    alive: bool,
+}
+
+impl Poller {
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    pub fn deadline(&self) -> Option<Duration> {
+        let slots = self.slots.iter().filter(|slot| self.alive && !slot.drained);
+        slots.filter_map(|slot| slot.machine.deadline()).min()
+    }
+
+    pub fn kill(&mut self) {
+        self.alive = false;
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = Handled>>>;
+
+/// An invocation of the aggregator.
+pub(crate) struct Invocation {
+    pub incarnation: u32,
+    pub deployment: usize,
+    /// Devices that it wrote.
+    pub wrote: Vec<usize>,
+    /// Whether a look-up brought pages.
+    pub found_pages: bool,
+    /// Whether there was a look-up at all.
+    pub looked_up: bool,
+    /// How often a condition of its failed.
+    pub overtaken: usize,
+    /// Who waits for its answer: (poller, slot, lane); nobody once it timed out.
+    waits: Option<(usize, usize, usize)>,
+    first_sequence: SequenceNumber,
+    last_sequence: SequenceNumber,
+    running: Option<Running>,
+}
+
+impl Simulation<'_> {
+    pub fn config(&self) -> MappingConfig {
+        let mapping = &self.schedule.mapping;
+        MappingConfig {
+            batch_size: mapping.batch_size,
+            parallelization_factor: mapping.parallelization_factor,
+            bisect_batch_on_function_error: mapping.bisect,
+            maximum_retry_attempts: mapping.retries,
+            maximum_record_age: mapping.record_age_seconds.map(Duration::from_secs),
+            retry_backoff: Backoff { initial: Duration::from_millis(5), maximum: Duration::from_millis(40) },
+            ..MappingConfig::new((*self.source).clone())
+        }
+    }
+
+    pub fn start_poller(&mut self) {
+        let poller = Poller {
+            incarnation: self.streams.len() as u32 - 1,
+            config: Arc::new(self.config()),
+            graph: ShardGraph::new(),
+            slots: Vec::new(),
+            listed: 0,
+            alive: true,
+        };
+        self.pollers.push(poller);
+        if self.living().len() > 1 {
+            self.branch(Branch::TwoPollers);
+        }
+    }
+
+    /// Lets every poller do all that it wants to do now.
+    pub fn pump(&mut self) -> Verdict {
+        for poller in 0..self.pollers.len() {
+            if !self.pollers[poller].alive {
+                continue;
+            }
+            // A shard that is drained makes way for its children.
+            let mut pumped = 0;
+            loop {
+                self.list_shards(poller);
+                for slot in 0..self.pollers[poller].slots.len() {
+                    self.pump_slot(poller, slot)?;
+                }
+                let drained = self.pollers[poller].slots.iter().filter(|slot| slot.drained).count();
+                if drained == pumped {
+                    break;
+                }
+                pumped = drained;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_shards(&mut self, poller: usize) {
+        let incarnation = self.pollers[poller].incarnation;
+        let listing = self.streams[incarnation as usize].shards.len();
+        if self.pollers[poller].listed < listing && !self.strikes(Fault::ListingStale) {
+            let listing = self.streams[incarnation as usize].listing();
+            self.pollers[poller].listed = listing.len();
+            self.pollers[poller].graph.listed(listing);
+        }
+        let now = self.moment();
+        let stream = &self.streams[incarnation as usize];
+        let poller = &mut self.pollers[poller];
+        for start in poller.graph.start_ready() {
+            let Some(shard) = stream.position_of(&start.shard.id) else { continue };
+            let checkpoint = self.checkpoints.get(&(incarnation, shard)).copied();
+            let config = Arc::clone(&poller.config);
+            let machine = ShardMachine::new(config, &start.shard.id, Position::TrimHorizon, checkpoint, now);
+            poller.slots.push(Slot { shard, machine, waiting: None, drained: false });
+        }
+    }
+
+    fn pump_slot(&mut self, poller: usize, slot: usize) -> Verdict {
+        if self.pollers[poller].slots[slot].drained {
+            return Ok(());
+        }
+        if let Some((position, limit)) = self.pollers[poller].slots[slot].waiting.take() {
+            self.read(poller, slot, position, limit, true);
+        }
+        loop {
+            let now = self.moment();
+            let of = &mut self.pollers[poller].slots[slot];
+            let Some(action) = of.machine.next_action(now) else { break };
+            match action {
+                Action::Read { position, limit, caught_up } => self.read(poller, slot, position, limit, caught_up),
+                Action::Invoke { lane, batch } => self.invoke(poller, slot, lane, &batch)?,
+                Action::RecordFailure { lane, discard } => self.discard(poller, slot, lane, &discard),
+                Action::SaveCheckpoint(checkpoint) => self.save(poller, slot, checkpoint),
+            }
+        }
+        let poller = &mut self.pollers[poller];
+        let slot = &mut poller.slots[slot];
+        if slot.machine.is_drained() {
+            slot.drained = true;
+            let id = &self.streams[poller.incarnation as usize].shards[slot.shard].id;
+            poller.graph.drained(id);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, poller: usize, slot: usize, position: Position, limit: usize, caught_up: bool) {
+        let incarnation = self.pollers[poller].incarnation as usize;
+        let shard = self.pollers[poller].slots[slot].shard;
+        if caught_up && !self.streams[incarnation].shards[shard].has_news(position) {
+            self.pollers[poller].slots[slot].waiting = Some((position, limit));
+            return;
+        }
+        let now = self.moment();
+        if self.strikes(Fault::StreamReadFails) {
+            self.pollers[poller].slots[slot].machine.read_failed(now);
+            return;
+        }
+        let limit = if self.strikes(Fault::StreamReadShort) { limit.min(1) } else { limit };
+        let page = self.streams[incarnation].shards[shard].read(position, limit);
+        self.mark(4, page.records.len() as u64);
+        self.pollers[poller].slots[slot].machine.read(page, now);
+    }
+
+    fn save(&mut self, poller: usize, slot: usize, checkpoint: SequenceNumber) {
+        let saved = !self.strikes(Fault::CheckpointFails);
+        let incarnation = self.pollers[poller].incarnation;
+        let shard = self.pollers[poller].slots[slot].shard;
+        if saved {
+            self.tell(|s| format!("the checkpoint of {} is {checkpoint}", s.streams[incarnation as usize].shards[shard].id));
+            self.checkpoints.insert((incarnation, shard), checkpoint);
+        }
+        let now = self.moment();
+        self.pollers[poller].slots[slot].machine.saved(saved, now);
+    }
+
+    fn discard(&mut self, poller: usize, slot: usize, lane: usize, discard: &Discard) {
+        let taken = !self.strikes(Fault::DiscardFails);
+        if taken {
+            let incarnation = self.pollers[poller].incarnation;
+            let shard = self.pollers[poller].slots[slot].shard;
+            self.branch(match discard.condition {
+                DiscardCondition::RetryAttemptsExhausted => Branch::DiscardedByRetries,
+                DiscardCondition::RecordAgeExceeded => Branch::DiscardedByAge,
+            });
+            let stored = &mut self.streams[incarnation as usize].shards[shard];
+            let records: Vec<usize> = discard.batch.sequence_numbers().filter_map(|n| stored.find(n)).collect();
+            for record in &records {
+                stored.records[*record].discarded = true;
+            }
+            self.tell(|_| format!("the mapping gives up records {records:?} of shard {shard}: {:?}", discard.condition));
+            self.discarded.push(Discarded { incarnation, shard, records });
+        }
+        let now = self.moment();
+        self.pollers[poller].slots[slot].machine.recorded(lane, taken, now);
+    }
+
+    fn invoke(&mut self, poller: usize, slot: usize, lane: usize, batch: &Batch) -> Verdict {
+        let now = self.moment();
+        if self.strikes(Fault::NotInvoked) {
+            self.pollers[poller].slots[slot].machine.invoked(lane, Answer::NotInvoked, now);
+            return Ok(());
+        }
+        let incarnation = self.pollers[poller].incarnation;
+        let shard = &self.streams[incarnation as usize].shards[self.pollers[poller].slots[slot].shard].id;
+        let event = self.source.event(shard, batch);
+        let event: KinesisEvent = match serde_json::from_slice(&event) {
+            Ok(event) => event,
+            Err(error) => return broken(Guarantee::Progress, format!("the event cannot be read: {error}")),
+        };
+        let deployment = self.deployments.len() - 1;
+        let aggregator = Arc::clone(&self.deployments[deployment].1);
+        let (first_sequence, last_sequence) = (batch[0].sequence_number, batch[batch.len() - 1].sequence_number);
+        let of_shard = |one: &Invocation| one.running.is_some() && one.incarnation == incarnation;
+        let before = self.invocations.iter().rev().find(|one| of_shard(one));
+        let part = before.is_some_and(|before| {
+            (before.first_sequence..=before.last_sequence).contains(&first_sequence) && batch.len() == 1
+        });
+        if before.is_some() {
+            self.coverage.branch(Branch::ConcurrentInvocations);
+        }
+        if part && self.schedule.mapping.bisect {
+            self.coverage.branch(Branch::Bisected);
+        }
+        let at = self.invocations.len();
+        self.mark(5, batch.len() as u64);
+        self.tell(|_| format!("invocation {at} begins: records {first_sequence} to {last_sequence} of {shard}", shard = shard_name(&event)));
+        self.invocations.push(Invocation {
+            incarnation,
+            deployment,
+            wrote: Vec::new(),
+            found_pages: false,
+            looked_up: false,
+            overtaken: 0,
+            waits: Some((poller, slot, lane)),
+            first_sequence,
+            last_sequence,
+            running: Some(Box::pin(async move { aggregator.handle(&event).await })),
+        });
+        self.poll(at)
+    }
+
+    /// Lets an invocation run until it waits for a port.
+    pub fn poll(&mut self, at: usize) -> Verdict {
+        let Some(mut running) = self.invocations[at].running.take() else { return Ok(()) };
+        self.exchange.lock().invocation = at;
+        match running.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => self.invocations[at].running = Some(running),
+            Poll::Ready(handled) => self.answered(at, &handled)?,
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, at: usize, handled: &Handled) -> Verdict {
+        let report = &handled.report;
+        self.mark(6, report.counted << 32 | report.duplicates);
+        if report.duplicates > 0 {
+            self.branch(Branch::Duplicate);
+        }
+        if self.invocations[at].found_pages && report.duplicates > 0 {
+            self.branch(Branch::LateFound);
+        }
+        if !handled.response.batch_item_failures.is_empty() {
+            self.branch(Branch::PartialResponse);
+        }
+        let replans_max = self.deployments[self.invocations[at].deployment].0.replans_max;
+        if report.failed_groups > 0 && self.invocations[at].overtaken > replans_max {
+            self.branch(Branch::ReplansExhausted);
+        }
+        self.tell(|_| {
+            let failures = handled.response.batch_item_failures.len();
+            format!("invocation {at} answers: {} counted, {} duplicates, {failures} failures", report.counted, report.duplicates)
+        });
+        let Ok(answer) = serde_json::to_vec(&handled.response) else {
+            return broken(Guarantee::Progress, "the response cannot be written");
+        };
+        let answer = if self.strikes(Fault::ResponseLost) { Answer::Failed } else { Answer::Answered(answer) };
+        self.end(at, answer);
+        Ok(())
+    }
+
+    /// The poller learns how an invocation ended.
+    fn end(&mut self, at: usize, answer: Answer) {
+        let Some((poller, slot, lane)) = self.invocations[at].waits.take() else { return };
+        let now = self.moment();
+        if self.pollers[poller].alive {
+            self.pollers[poller].slots[slot].machine.invoked(lane, answer, now);
+        }
+    }
+
+    /// An invocation dies, or is given up and lives on.
+    pub fn disturb_invocation(&mut self) -> Verdict {
+        let running: Vec<usize> = (self.invocations.len().saturating_sub(8)..self.invocations.len())
+            .filter(|at| self.invocations[*at].running.is_some())
+            .collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let at = self.random.pick(&running);
+        if self.strikes(Fault::InvocationCrash) {
+            self.tell(|_| format!("invocation {at} dies"));
+            self.invocations[at].running = None;
+            self.end(at, Answer::Failed);
+        } else if self.strikes(Fault::InvocationTimeOut) {
+            self.tell(|_| format!("invocation {at} times out, and runs on"));
+            self.end(at, Answer::Failed);
+        }
+        Ok(())
+    }
+
+    pub fn disturb_poller(&mut self) -> Verdict {
+        if self.strikes(Fault::PollerCrash) {
+            self.crash_poller();
+        }
+        Ok(())
+    }
+
+    /// A poller dies, with or without its invocations; where it was the last, another takes over.
+    pub fn crash_poller(&mut self) {
+        let living = self.living();
+        let poller = self.random.pick(&living);
+        self.tell(|_| format!("poller {poller} dies"));
+        self.pollers[poller].kill();
+        let dies_too = self.random.one_in(2);
+        for invocation in &mut self.invocations {
+            if invocation.waits.is_some_and(|(waits, ..)| waits == poller) {
+                invocation.waits = None;
+                if dies_too {
+                    invocation.running = None;
+                }
+            }
+        }
+        if living.len() == 1 {
+            self.start_poller();
+        }
+    }
+}
+
+fn shard_name(event: &KinesisEvent) -> &str {
+    event.records.first().and_then(|record| record.event_id.as_deref()?.split_once(':')).map_or("?", |(shard, _)| shard)
+}
