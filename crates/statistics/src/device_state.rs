@@ -247,7 +247,8 @@ impl DeviceState {
             None => 0,
         };
         let eight = self.trimmed_to(&entries, entries.len().saturating_sub(LEAST_WINDOW));
-        self.make_room(device_id, eight.item_size(device_id) - self.item_size(device_id), 0);
+        let room = eight.item_size(device_id).saturating_sub(self.item_size(device_id));
+        self.make_room(device_id, room, 0);
         // Each identity takes two bytes at the very least, so no more than this can fit.
         let (mut over, mut fits) = (entries.len().saturating_sub(ITEM_BYTES / 2), entries.len());
         while over < fits {

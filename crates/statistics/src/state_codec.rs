@@ -160,9 +160,10 @@ impl DeviceState {
         if minimum == maximum && (mean.hi != minimum || m2.hi != 0.0 && !lost) {
             return Err(CorruptState::Invariant("equal readings have their value for a mean, and no spread"));
         }
-        // T. Popoviciu's inequality (1935): the variance is at most a quarter of the range squared.
+        // T. Popoviciu's inequality (1935): the variance is at most a quarter of the range squared. Where squares
+        // underflow they are too coarse to compare.
         let half_range = maximum / 2.0 - minimum / 2.0;
-        if !lost && m2.hi > half_range * half_range * self.sketch.count() as f64 * (1.0 + 1e-9) {
+        if !lost && half_range > 1e-140 && m2.hi > half_range * half_range * self.sketch.count() as f64 * (1.0 + 1e-9) {
             return Err(CorruptState::Invariant("the spread is within the range"));
         }
         Ok(())

@@ -30,7 +30,12 @@ fn stored_state(random: &mut Random) -> DeviceState {
         let length = random.below(40);
         state.count(&random_readings(random, length));
         match random.below(3) {
-            0 => drop(state.spill("sensor-0001", 4_000)),
+            0 => {
+                drop(state.spill("sensor-0001", 4_000));
+                if random.below(2) == 0 {
+                    state.pages_expire_after(random.bits() >> random.below(64));
+                }
+            }
             1 => state.trim("sensor-0001"),
             _ => {}
         }
@@ -80,6 +85,8 @@ fn check_state(bytes: &[u8]) -> bool {
     assert!(summary.median >= summary.minimum && summary.median <= summary.maximum);
     assert!(summary.standard_deviation.is_none_or(|deviation| deviation >= 0.0 && deviation.is_finite()));
     assert!(summary.first_timestamp_ns <= summary.last_timestamp_ns);
+    let years = -62_167_219_200_000_000_000..=253_402_300_799_999_999_999;
+    assert!([summary.first_timestamp_ns, summary.last_timestamp_ns].iter().flatten().all(|ns| years.contains(ns)));
     assert!(state.floor_ns() <= summary.last_timestamp_ns && state.unledgered_floor_ns() <= state.floor_ns());
     assert!(state.window_len() as u64 <= summary.count && summary.anomaly_count <= summary.count);
     let pages = state.spill("sensor-0001", 100_000);
@@ -122,7 +129,7 @@ fn ten_million_inputs_neither_panic_nor_pass_with_a_broken_invariant() {
                 let length = random.below(48) as usize;
                 let mut bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
                 if let Some(version) = bytes.first_mut() {
-                    *version = 1;
+                    *version = 1 + (random.below(4) == 0) as u8;
                 }
                 accepted[kind] += u64::from(checks[kind](&bytes));
             }

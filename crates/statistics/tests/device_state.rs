@@ -266,3 +266,35 @@ fn a_spilled_floor_stays_above_what_comes_late() {
     assert_eq!(pages.len(), 1);
     assert!(state.spill("sensor-0001", 1_000).is_empty());
 }
+
+#[test]
+fn every_state_that_can_be_counted_reads_back_whatever_the_values() {
+    let mut random = Random(71);
+    for case in 0..30_000 {
+        let mut state = DeviceState::new();
+        let exponent = random.below(2_046) << 52;
+        let base = random.normal();
+        for index in 0..random.below(40) {
+            let bits = random.bits();
+            let value = match case % 6 {
+                0 => f64::from_bits(bits),
+                1 => f64::from_bits(bits >> 12),
+                2 => f64::from_bits((bits & !(0x7ff << 52)) | exponent),
+                3 => base,
+                4 => f64::from_bits(base.to_bits() ^ (bits % 3)),
+                _ => (bits % 9) as f64 * 5e-162,
+            };
+            let timestamp_ns = START + i128::from(random.below(1_000)) * SECOND + i128::from(index);
+            state.count(&[reading(timestamp_ns, value)]);
+            if random.below(20) == 0 {
+                state.trim("sensor-0001");
+                drop(state.spill("sensor-0001", 1_000));
+            }
+        }
+        let summary = state.summary();
+        let (low, high) = summary.mean_confidence_95.unzip();
+        let all = [summary.mean, summary.median, summary.standard_deviation, low, high];
+        assert!(all.iter().flatten().all(|value| value.is_finite()), "case {case}: {summary:?}");
+        assert_eq!(DeviceState::decode(&state.encode()), Ok(state), "case {case}");
+    }
+}

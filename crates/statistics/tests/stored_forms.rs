@@ -95,6 +95,17 @@ fn the_device_state_is_read_and_written_as_in_version_1() {
 }
 
 #[test]
+fn a_state_whose_pages_expire_is_read_and_written_as_in_version_2() {
+    let mut state = worked_example();
+    drop(state.spill("sensor", 100_000));
+    state.pages_expire_after(90 * 86_400);
+    state.count(&[reading(1_795_305_700 * SECOND, 41.5, None)]);
+    let description = format!("{:#?}\nexpired: {:?}\n", state.summary(), state.expired_floor_ns(i128::MAX / 2));
+    let stored = check("device-state/v2-expiring", &state.encode(), &description);
+    assert_eq!(DeviceState::decode(&stored), Ok(state));
+}
+
+#[test]
 fn the_ledger_page_is_read_and_written_as_in_version_1() {
     for (index, page) in pages().iter().enumerate() {
         let description = format!("{}\n{:#?}\n", page.sort_key(7), page.entries());
