@@ -141,6 +141,8 @@ impl DeviceState {
             self.range_ns = Some((first.min(timestamp_ns), last.max(timestamp_ns)));
             self.window.insert(identity, reading.value_check);
         }
+        // Once here, rather than at each of the questions that follow.
+        self.sketch.settle();
     }
 
     fn judge(&mut self, reading: &CountedReading) {
