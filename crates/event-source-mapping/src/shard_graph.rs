@@ -1,4 +1,10 @@
 //! Which shards may be read: a child only once its parents are drained.
+//!
+//! "If you read data from the child shards before having read all data from the parent shards, you could read data for a
+//! particular hash key out of the order given by the data records' sequence numbers. Therefore, assuming that the order
+//! of the data is important, you should, after a reshard, always continue to read data from the parent shards until it
+//! is exhausted. Only then should you begin reading data from the child shards."
+//! (<https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html>)
 
 use ports::{Shard, ShardId};
 use std::collections::BTreeMap;
@@ -103,6 +109,8 @@ mod tests {
         graph.start_ready().into_iter().map(|start| start.shard.id.0).collect()
     }
 
+    // "You should, after a reshard, always continue to read data from the parent shards until it is exhausted. Only then
+    // should you begin reading data from the child shards."
     #[test]
     fn a_merged_child_waits_for_both_parents() {
         let mut graph = ShardGraph::new();
