@@ -77,10 +77,12 @@ pub fn plan(
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
+    // The state measures its item by the device's name: a longer one leaves as much more room.
+    let name = format!("{device_id}{:reserved$}", "", reserved = settings.item_bytes_reserved);
     let mut take = group.len();
     loop {
-        let plan = plan_prefix(device_id, state, pages, &group[..take], now_ns, settings);
-        if take <= 1 || fits(device_id, &plan, settings) {
+        let plan = plan_prefix(&name, state, pages, &group[..take], now_ns, settings);
+        if take <= 1 || fits(&name, &plan, settings) {
             return plan;
         }
         take /= 2;

@@ -25,6 +25,9 @@ pub struct Settings {
     pub pages_max: usize,
     /// The most bytes of one ledger page: DynamoDB's items end at 400 KB.
     pub page_bytes_max: usize,
+    /// Bytes of each item's write unit, 1,024, that are left free for attributes which others add, such as those of
+    /// replicated tables; 0 by default. The more there are, the smaller is the window.
+    pub item_bytes_reserved: usize,
     /// The most bytes of pages in one write: DynamoDB's transactions end at 4 MB.
     pub write_bytes_max: usize,
     /// How many devices of one batch are written at once.
@@ -40,6 +43,7 @@ impl Default for Settings {
             future_tolerance: Duration::from_secs(telemetry::FUTURE_TOLERANCE_DEFAULT_SECONDS as u64),
             pages_max: 99,
             page_bytes_max: 256 * 1024,
+            item_bytes_reserved: 0,
             write_bytes_max: 3_000_000,
             concurrency: 64,
             replans_max: 8,

@@ -14,7 +14,7 @@ const DAY_NS: i128 = 86_400 * SECOND_NS;
 /// The schedule of `seed`.
 pub fn schedule(seed: u64) -> Schedule {
     let mut random = Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
-    let devices: Vec<Device> = (0..random.between(1, 3)).map(|at| device(at, &mut random)).collect();
+    let devices: Vec<Device> = (0..random.pick(&[1, 1, 2, 3])).map(|at| device(at, &mut random)).collect();
     let settings = settings(&mut random);
     let steps = steps(&devices, &settings, &mut random);
     let faults = match random.below(8) {
@@ -40,7 +40,8 @@ pub fn schedule(seed: u64) -> Schedule {
 fn device(at: usize, random: &mut Random) -> Device {
     // The longer the name, the less room the window has.
     let name = if random.one_in(3) { format!("device-{at}") } else { format!("{at}{}", "d".repeat(127)) };
-    let count = random.between(1, READINGS_MAX);
+    let most = random.pick(&[8, 8, 16, READINGS_MAX]);
+    let count = random.between(1, most);
     let with_event_id = random.pick(&[0, 0, 2, 1]);
     let style = random.below(5);
     let mut readings: Vec<Reading> = Vec::with_capacity(count);
@@ -95,6 +96,7 @@ fn settings(random: &mut Random) -> Settings {
         ledger: ledger(random),
         pages_max: random.pick(&[1, 2, 3, 99]),
         page_bytes_max: random.pick(&[24, 60, 256 * 1_024]),
+        item_bytes_reserved: random.pick(&[0, 300, 450, 600]),
         write_bytes_max: random.pick(&[80, 3_000_000]),
         concurrency: random.pick(&[1, 64]),
         replans_max: random.pick(&[0, 1, 8]),
