@@ -1,0 +1,41 @@
+//! docs/configuration.md and the command say the same.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+const SHARED: [&str; 3] = ["--endpoint", "--api-key", "--data-dir"];
+
+/// The flags of a command's help, but for `--help` itself.
+fn flags_of(command: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_streamgauge")).args([command, "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    help.lines()
+        .map(str::trim_start)
+        .filter_map(|line| line.strip_prefix("-h, ").or(Some(line)).filter(|line| line.starts_with("--")))
+        .map(|line| line.split([' ', '=']).next().unwrap().to_owned())
+        .filter(|flag| flag != "--help")
+        .collect()
+}
+
+/// The flags in the tables under a heading.
+fn flags_under(document: &str, heading: &str) -> BTreeSet<String> {
+    let section = document.split("\n## ").find(|section| section.starts_with(heading)).expect(heading);
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--"))
+        .map(|line| format!("--{}", line.split([' ', '`']).next().unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    assert_eq!(flags_under(&document, "`streamgauge up`"), flags_of("up"));
+    assert_eq!(flags_under(&document, "Flags that several commands share"), SHARED.map(str::to_owned).into());
+    for command in ["send", "put", "stats"] {
+        let mut documented = flags_under(&document, &format!("`streamgauge {command}`"));
+        documented.extend(SHARED.map(str::to_owned));
+        assert_eq!(documented, flags_of(command), "{command}");
+    }
+}
