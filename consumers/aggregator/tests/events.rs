@@ -1,0 +1,49 @@
+//! The sample events are what they say they are: fed to the handler, as `cargo lambda invoke` feeds them.
+
+mod support;
+
+use aggregator::{Aggregator, BatchReport, KinesisEvent, Settings};
+use support::{Memory, Stopped, timestamp};
+
+async fn handle(event: &str) -> (Memory, BatchReport) {
+    let event: KinesisEvent = serde_json::from_str(event).expect("a Kinesis event");
+    let memory = Memory::default();
+    let clock = Stopped(timestamp("2026-01-31T12:00:02Z"));
+    let aggregator = Aggregator::new(memory.clone(), memory.clone(), clock, Settings::default());
+    let handled = aggregator.handle(&event).await;
+    assert!(handled.response.batch_item_failures.is_empty());
+    (memory, handled.report)
+}
+
+fn mean_and_deviation(memory: &Memory, device: &str) -> (u64, Option<f64>, Option<f64>) {
+    let table = memory.table();
+    let (_, item) = table.items.iter().find(|(id, _)| id.as_str() == device).expect("the device's item");
+    (item.attributes.count, item.attributes.mean, item.attributes.standard_deviation)
+}
+
+#[tokio::test]
+async fn the_good_event_is_counted_whole_but_for_its_duplicate() {
+    let (memory, report) = handle(include_str!("../events/good.json")).await;
+    assert_eq!((report.counted, report.duplicates, report.dead_letters.len()), (5, 1, 0));
+    let (count, mean, deviation) = mean_and_deviation(&memory, "pump-1");
+    assert_eq!((count, mean), (3, Some(66.0)));
+    assert!((deviation.expect("a deviation") - 49.426_713_424_505_3).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn nothing_of_the_poison_event_is_counted_and_all_of_it_becomes_dead_letters() {
+    let (memory, report) = handle(include_str!("../events/poison.json")).await;
+    assert_eq!((report.counted, report.duplicates), (0, 0));
+    assert_eq!(report.dead_letters.values().sum::<u64>(), 7);
+    assert_eq!(memory.table().letters.len(), 7);
+    assert!(memory.table().items.is_empty());
+}
+
+#[tokio::test]
+async fn the_good_readings_of_the_mixed_event_are_counted_and_the_others_are_not() {
+    let (memory, report) = handle(include_str!("../events/mixed.json")).await;
+    let dead: Vec<_> = report.dead_letters.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+    assert_eq!(dead, [("invalid_reading", 2), ("conflicting_duplicate", 1)]);
+    assert_eq!((report.counted, report.duplicates), (4, 1));
+    assert_eq!(mean_and_deviation(&memory, "pump-1").1, Some(66.0));
+}
