@@ -231,13 +231,13 @@ async fn waiting_readers_hear_of_records_put_after_the_disk_was_full() {
     assert!(put(&storage, 0).await.is_err());
     disk.mend();
     let stream = storage.stream();
-    let (page, put) = tokio::join!(
+    let (page, ()) = tokio::join!(
         async {
             stream.records_available(&shard, Position::TrimHorizon).await;
             stream.get_records(&shard, Position::TrimHorizon, 10).await.expect("a page")
         },
-        put(&storage, 1),
+        // A put that failed would leave the reader waiting: it is checked here.
+        async { put(&storage, 1).await.expect("stored") },
     );
-    put.expect("stored");
     assert!(page.records.len() >= 3);
 }

@@ -57,9 +57,8 @@ pub async fn lists_read_on_after_any_key<A: Archive>(archive: &A) {
         loop {
             let page = archive.list("raw", found.last().map(String::as_str), limit).await.expect("keys");
             assert!(page.len() <= limit);
-            if page.is_empty() {
-                break;
-            }
+            let Some(first) = page.first() else { break };
+            assert!(found.last() < Some(first), "{first} does not come after what it was to follow");
             found.extend(page);
         }
         assert_eq!(found, keys, "limit {limit}");
