@@ -1,22 +1,17 @@
-//! Reads, plans and writes: the I/O around the plan.
+//! A batch: taken apart, its groups written, its dead letters sent, and answered.
 
 use crate::decode::{Batch, Group, Rejected, dead_letter, decode};
 use crate::event::KinesisEvent;
-use crate::plan::{Outcome, Pages, Plan, days_to_read, plan};
-use crate::settings::{LedgerMode, Settings};
+use crate::group::GroupWriter;
+use crate::mutant::Mutant;
+use crate::plan::Outcome;
+use crate::settings::Settings;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
-use ports::{
-    Clock, ConfidenceInterval, DeadLetter, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsAttributes,
-    StatisticsItem, StatisticsStore, StoreError, WriteError,
-};
-use statistics::{CountedReading, DeviceState, LedgerPage, UtcDay};
+use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore};
 use std::collections::{BTreeMap, BTreeSet};
-use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
-use tracing::{error, warn};
-
-/// A ledger page outlives its retention by this much, so that no clock that is a little off loses it too early.
-const PAGE_EXPIRY_MARGIN_SECONDS: i64 = 24 * 3600;
+use telemetry::{RejectReason, Rejection, Timestamp};
+use tracing::warn;
 
 /// The aggregator over its ports.
 #[derive(Debug, Clone)]
@@ -25,6 +20,8 @@ pub struct Aggregator<S, D, C> {
     dead_letters: D,
     clock: C,
     settings: Settings,
+    #[cfg(feature = "mutants")]
+    memory: std::sync::Arc<crate::wrong::Memory>,
 }
 
 /// What a batch came to, as this invocation saw it: a redelivered reading is a duplicate here.
@@ -49,25 +46,27 @@ pub struct Handled {
     pub report: BatchReport,
 }
 
-/// A passing failure of one device's group: it will be delivered again.
-struct GroupFailure {
-    cause: Box<dyn std::error::Error + Send + Sync>,
-}
-
 impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
     /// An aggregator over these ports.
     pub fn new(store: S, dead_letters: D, clock: C, settings: Settings) -> Self {
-        Aggregator { store, dead_letters, clock, settings }
+        Aggregator {
+            store,
+            dead_letters,
+            clock,
+            settings,
+            #[cfg(feature = "mutants")]
+            memory: std::sync::Arc::default(),
+        }
     }
 
     /// Handles one batch. Dead letters are stored before the batch is answered, whether or not anything was written.
     pub async fn handle(&self, event: &KinesisEvent) -> Handled {
-        let Batch { groups, mut rejected } = decode(event, &self.settings);
+        let Batch { groups, mut rejected } = self.decode(event);
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
         let results: Vec<_> = futures::stream::iter(groups)
             .map(|group| async move {
-                let outcomes = self.write_group(&group).await;
+                let outcomes = self.group_writer().write_group(&group).await;
                 (group, outcomes)
             })
             .buffer_unordered(self.settings.concurrency.max(1))
@@ -75,11 +74,18 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             .await;
         for (group, outcomes) in results {
             match outcomes {
-                Ok(outcomes) => tally(&group, &outcomes, &mut report, &mut rejected),
+                Ok(outcomes) => {
+                    #[cfg(feature = "mutants")]
+                    self.memory.done(&group.device_id, crate::wrong::last_sequence(event, &group));
+                    tally(&group, &outcomes, &self.settings, &mut report, &mut rejected);
+                }
                 Err(failure) => {
                     warn!(error = %failure.cause, "device group failed and will be delivered again");
                     report.failed_groups += 1;
-                    failed_records.extend(group.places.first().map(|place| place.record));
+                    let mut places = group.places.iter();
+                    let is_wrong = self.settings.is(Mutant::HighWaterMarkPastFailure);
+                    let place = if is_wrong { places.next_back() } else { places.next() };
+                    failed_records.extend(place.map(|place| place.record));
                 }
             }
         }
@@ -89,86 +95,26 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         Handled { response, report }
     }
 
-    /// Plans and writes a device's group, in as many writes as it needs, until it is whole.
-    async fn write_group(&self, group: &Group) -> Result<Vec<Outcome>, GroupFailure> {
-        let mut outcomes = Vec::with_capacity(group.readings.len());
-        let mut replans = 0;
-        while outcomes.len() < group.readings.len() {
-            match self.write_prefix(&group.device_id, &group.readings[outcomes.len()..]).await? {
-                Written::Prefix(taken) => outcomes.extend(taken),
-                Written::Overtaken if replans < self.settings.replans_max => replans += 1,
-                Written::Overtaken => return Err(GroupFailure { cause: "other writers kept coming between".into() }),
-            }
-        }
-        Ok(outcomes)
+    #[cfg(not(feature = "mutants"))]
+    fn decode(&self, event: &KinesisEvent) -> Batch {
+        decode(event, &self.settings)
     }
 
-    /// One read, plan and conditional write. The item is read before its pages: the plan's proof rests on it.
-    async fn write_prefix(&self, device_id: &DeviceId, readings: &[CountedReading]) -> Result<Written, GroupFailure> {
-        let corrupt = || Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
-        let item = match self.store.read_statistics(device_id).await {
-            Ok(item) => item,
-            Err(StoreError::Corrupt(detail)) => {
-                error!(device_id = device_id.as_str(), detail, "stored item is corrupt");
-                return corrupt();
-            }
-            Err(error) => return Err(failure(error)),
-        };
-        let state = match item.as_ref().map(|item| DeviceState::decode(&item.state)).transpose() {
-            Ok(state) => state,
-            Err(error) => {
-                error!(device_id = device_id.as_str(), %error, "stored state is corrupt");
-                return corrupt();
-            }
-        };
-        let mut pages = Pages::new();
-        for day in days_to_read(state.as_ref(), readings, &self.settings) {
-            pages.insert(day, self.read_pages(device_id, day).await?);
-        }
-        let now = self.clock.now();
-        let planned = plan(device_id.as_str(), state.as_ref(), &pages, readings, now.as_nanosecond(), &self.settings);
-        let Plan { outcomes, state: Some(next), pages } = planned else {
-            return Ok(Written::Prefix(planned.outcomes));
-        };
-        let expected_revision = item.map(|item| item.revision);
-        let revision = expected_revision.unwrap_or(0) + 1;
-        let item = StatisticsItem { revision, attributes: attributes(&next, now), state: next.encode() };
-        let pages = pages.iter().map(|page| self.page_item(page, revision)).collect();
-        let write = DeviceWrite { device_id: device_id.clone(), expected_revision, item, pages };
-        match self.store.write(write).await {
-            Ok(()) => Ok(Written::Prefix(outcomes)),
-            Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),
-            Err(error) => Err(failure(error)),
-        }
+    #[cfg(feature = "mutants")]
+    fn decode(&self, event: &KinesisEvent) -> Batch {
+        let mut batch = decode(event, &self.settings);
+        self.memory.judge(&self.settings, &mut batch, &crate::wrong::sequence_numbers(event));
+        batch
     }
 
-    async fn read_pages(
-        &self,
-        device_id: &DeviceId,
-        day: UtcDay,
-    ) -> Result<Result<Vec<LedgerPage>, statistics::CorruptState>, GroupFailure> {
-        let items = match self.store.read_ledger(device_id, &LedgerPage::key_prefix(day)).await {
-            Ok(items) => items,
-            Err(error) => return Err(failure(error)),
-        };
-        let pages: Result<Vec<LedgerPage>, _> = items.iter().map(|item| LedgerPage::decode(&item.page)).collect();
-        if let Err(error) = &pages {
-            error!(device_id = device_id.as_str(), %day, %error, "stored ledger page is corrupt");
+    fn group_writer(&self) -> GroupWriter<'_, S, C> {
+        GroupWriter {
+            store: &self.store,
+            clock: &self.clock,
+            settings: &self.settings,
+            #[cfg(feature = "mutants")]
+            memory: &self.memory,
         }
-        Ok(pages)
-    }
-
-    fn page_item(&self, page: &LedgerPage, revision: u64) -> LedgerPageItem {
-        let expires_at = match self.settings.ledger {
-            LedgerMode::Full { retention: Some(retention) } => {
-                // Seconds since the epoch of any day up to the year 9999 fit an i64.
-                let end_of_day = (page.day().start_ns() / 1_000_000_000) as i64 + 86_400;
-                let kept = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-                Some(end_of_day.saturating_add(kept).saturating_add(PAGE_EXPIRY_MARGIN_SECONDS))
-            }
-            _ => None,
-        };
-        LedgerPageItem { key: page.sort_key(revision), page: page.encode(), expires_at }
     }
 
     async fn send_dead_letters(
@@ -183,10 +129,13 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         }
         rejected.sort_by_key(|rejected| (rejected.place.record, rejected.place.reading));
         let letters = dead_letters(event, &rejected, self.clock.now());
-        let results = self.dead_letters.send(letters).await;
-        for (rejected, result) in rejected.iter().zip(results) {
-            match result {
+        let mut results = self.dead_letters.send(letters).await.into_iter();
+        for rejected in &rejected {
+            // A letter without an answer was not taken.
+            let unanswered = || Err(DeadLetterError::Unavailable("the queue gave no answer".into()));
+            match results.next().unwrap_or_else(unanswered) {
                 Ok(()) => *report.dead_letters.entry(rejected.rejection.reason).or_default() += 1,
+                Err(_) if self.settings.is(Mutant::DeadLetterNotAwaited) => {}
                 Err(error) => {
                     warn!(%error, "dead letter was not taken and its record will be delivered again");
                     failed_records.insert(rejected.place.record);
@@ -194,17 +143,6 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             }
         }
     }
-}
-
-enum Written {
-    /// A prefix of the group is done, with these outcomes.
-    Prefix(Vec<Outcome>),
-    /// Another writer came between: read and plan again.
-    Overtaken,
-}
-
-fn failure(error: impl std::error::Error + Send + Sync + 'static) -> GroupFailure {
-    GroupFailure { cause: Box::new(error) }
 }
 
 /// The dead letters of a batch; each record's payloads are taken apart once.
@@ -219,7 +157,13 @@ fn dead_letters(event: &KinesisEvent, rejected: &[Rejected], failed_at: Timestam
         .collect()
 }
 
-fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected: &mut Vec<Rejected>) {
+fn tally(
+    group: &Group,
+    outcomes: &[Outcome],
+    settings: &Settings,
+    report: &mut BatchReport,
+    rejected: &mut Vec<Rejected>,
+) {
     for (place, outcome) in group.places.iter().zip(outcomes) {
         let (reason, detail) = match outcome {
             Outcome::Counted => {
@@ -230,6 +174,7 @@ fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected
                 report.duplicates += 1;
                 continue;
             }
+            Outcome::Conflict if settings.is(Mutant::ConflictIsDuplicate) => continue,
             Outcome::Conflict => (
                 RejectReason::ConflictingDuplicate,
                 "`value`: differs from the value already counted for this device, timestamp and event_id",
@@ -242,23 +187,5 @@ fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected
         // A reading that came in a KPL aggregate had its device as its own partition key, or it would not be here.
         let partition_key = place.sub_sequence_number.map(|_| group.device_id.as_str().to_owned());
         rejected.push(Rejected { place: *place, rejection, partition_key });
-    }
-}
-
-/// The readable attributes of a state.
-fn attributes(state: &DeviceState, updated_at: Timestamp) -> StatisticsAttributes {
-    let summary = state.summary();
-    StatisticsAttributes {
-        count: summary.count,
-        mean: summary.mean,
-        median: summary.median,
-        standard_deviation: summary.standard_deviation,
-        minimum: summary.minimum,
-        maximum: summary.maximum,
-        mean_confidence_95: summary.mean_confidence_95.map(|(low, high)| ConfidenceInterval { low, high }),
-        anomaly_count: summary.anomaly_count,
-        first_timestamp: summary.first_timestamp_ns.and_then(Timestamp::from_nanosecond),
-        last_timestamp: summary.last_timestamp_ns.and_then(Timestamp::from_nanosecond),
-        updated_at,
     }
 }

@@ -9,11 +9,17 @@
 
 mod decode;
 mod event;
+mod group;
 mod handler;
+mod mutant;
 mod plan;
 mod settings;
+#[cfg(feature = "mutants")]
+mod wrong;
 
 pub use event::{KinesisEvent, KinesisEventRecord, KinesisRecord};
 pub use handler::{Aggregator, BatchReport, Handled};
-pub use plan::{Outcome, Pages, Plan, days_to_read, plan};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
+pub use plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
 pub use settings::{LedgerMode, Settings};

@@ -10,6 +10,7 @@
 //! The proof rests on the order of reading: the item first, then its pages. A page read before the item proves
 //! nothing, so [`Pages`] must come from reads that began after the item's read ended.
 
+use crate::mutant::Mutant;
 use crate::settings::{LedgerMode, Settings};
 use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,9 +34,16 @@ pub enum Outcome {
     Corrupt,
 }
 
-/// The ledger pages that were read, by UTC day: a day that was read and is empty stands there with no page; a day
-/// one of whose pages does not decode holds an error.
-pub type Pages = BTreeMap<UtcDay, Result<Vec<LedgerPage>, statistics::CorruptState>>;
+/// The pages of one day, none where the day is empty.
+pub type DayPages = Result<Vec<LedgerPage>, CorruptPages>;
+
+/// One of a day's pages cannot be read as what it should be, so that nothing is known of the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a ledger page of this day is corrupt")]
+pub struct CorruptPages;
+
+/// The ledger pages that were read, by UTC day.
+pub type Pages = BTreeMap<UtcDay, DayPages>;
 
 /// What a device's group comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,20 +57,32 @@ pub struct Plan {
     pub pages: Vec<LedgerPage>,
 }
 
-/// The UTC days whose pages must be read, after the item, before the group can be planned.
-pub fn days_to_read(state: Option<&DeviceState>, group: &[CountedReading], settings: &Settings) -> BTreeSet<UtcDay> {
-    let Some((state, floor)) = state.and_then(|state| Some((state, state.floor_ns()?))) else { return BTreeSet::new() };
+/// How many readings of the group can be planned together, and the UTC days whose pages must be read for them, after
+/// the item. The days are as many as one write may hold pages: a backfill of years is not read before its first write.
+pub fn days_to_read(
+    state: Option<&DeviceState>,
+    group: &[CountedReading],
+    settings: &Settings,
+) -> (usize, BTreeSet<UtcDay>) {
+    let mut days = BTreeSet::new();
+    let Some((state, floor)) = state.and_then(|state| Some((state, state.floor_ns()?))) else {
+        return (group.len(), days);
+    };
     if settings.ledger == LedgerMode::Window {
-        return BTreeSet::new();
+        return (group.len(), days);
     }
-    group
-        .iter()
-        .map(|reading| reading.identity)
-        .filter(|identity| identity.timestamp_ns <= floor)
-        .filter(|identity| state.unledgered_floor_ns().is_none_or(|lost| identity.timestamp_ns > lost))
-        .filter(|identity| state.find(identity).is_none())
-        .map(|identity| UtcDay::of(identity.timestamp_ns))
-        .collect()
+    for (reach, CountedReading { identity, .. }) in group.iter().enumerate() {
+        let is_unledgered = state.unledgered_floor_ns().is_some_and(|lost| identity.timestamp_ns <= lost);
+        if identity.timestamp_ns > floor || is_unledgered || state.find(identity).is_some() {
+            continue;
+        }
+        let day = UtcDay::of(identity.timestamp_ns);
+        if days.len() >= settings.pages_max.max(1) && !days.contains(&day) {
+            return (reach, days);
+        }
+        days.insert(day);
+    }
+    (group.len(), days)
 }
 
 /// Plans a device's group: `state` as read, `pages` read after it, `now_ns` from a clock read after the pages.
@@ -120,7 +140,7 @@ fn plan_prefix(
     let mut next = state.cloned().unwrap_or_else(DeviceState::new);
     next.count(&counted);
     let mut new_pages = Vec::new();
-    if next.is_over(device_id) {
+    if next.is_over(device_id) || settings.is(Mutant::GroupSplit) {
         match settings.ledger {
             LedgerMode::Full { .. } => {
                 new_pages = next.spill_at_most(device_id, settings.page_bytes_max, settings.pages_max);
@@ -145,12 +165,15 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn outcome(&mut self, reading: &CountedReading) -> Outcome {
         let identity = reading.identity;
-        let before = self.of_this_group.get(&identity).copied().or_else(|| self.state?.find(&identity));
+        let in_group = self.of_this_group.get(&identity).filter(|_| !self.settings.is(Mutant::GroupNotLookedUp));
+        let before = in_group.copied().or_else(|| self.state?.find(&identity));
         if let Some(check) = before {
             return same_identity(check, reading.value_check);
         }
         let outcome = match self.state.and_then(DeviceState::floor_ns) {
-            Some(floor) if identity.timestamp_ns <= floor => self.below_the_floor(reading),
+            Some(floor) if identity.timestamp_ns <= floor && !self.settings.is(Mutant::WindowWithoutFloor) => {
+                self.below_the_floor(reading)
+            }
             _ => Outcome::Counted,
         };
         if outcome == Outcome::Counted {
@@ -161,7 +184,8 @@ impl Judge<'_> {
 
     fn below_the_floor(&self, reading: &CountedReading) -> Outcome {
         let timestamp_ns = reading.identity.timestamp_ns;
-        let unledgered = self.state.and_then(DeviceState::unledgered_floor_ns);
+        let forgotten = self.settings.is(Mutant::UnledgeredForgotten);
+        let unledgered = self.state.and_then(DeviceState::unledgered_floor_ns).filter(|_| !forgotten);
         let LedgerMode::Full { retention } = self.settings.ledger else { return Outcome::Late };
         if unledgered.is_some_and(|lost| timestamp_ns <= lost) {
             return Outcome::Late;
@@ -176,7 +200,11 @@ impl Judge<'_> {
             Some(Err(_)) | None => return Outcome::Corrupt,
         }
         // A retention that was in force when a page was written decides when it is gone, whatever was set since.
-        let expired = self.state.and_then(|state| state.expired_floor_ns(self.now_ns));
+        let forgotten = self.settings.is(Mutant::RetentionForgotten);
+        let expired = self.state.and_then(|state| state.expired_floor_ns(self.now_ns)).filter(|_| !forgotten);
+        if self.settings.is(Mutant::RetentionNotChecked) {
+            return Outcome::Counted;
+        }
         if retention.is_some_and(|retention| timestamp_ns < self.now_ns - nanoseconds(retention))
             || expired.is_some_and(|expired| timestamp_ns <= expired)
         {

@@ -14,7 +14,7 @@ const DAY_NS: i128 = 86_400 * SECOND_NS;
 /// The schedule of `seed`.
 pub fn schedule(seed: u64) -> Schedule {
     let mut random = Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
-    let devices: Vec<Device> = (0..random.pick(&[1, 1, 2, 3])).map(|at| device(at, &mut random)).collect();
+    let devices: Vec<Device> = (0..random.pick(&[1, 1, 1, 2, 3])).map(|at| device(at, &mut random)).collect();
     let settings = settings(&mut random);
     let steps = steps(&devices, &settings, &mut random);
     let faults = match random.below(8) {
@@ -22,8 +22,7 @@ pub fn schedule(seed: u64) -> Schedule {
         1 => Fault::ALL.to_vec(),
         _ => Fault::ALL.iter().copied().filter(|_| random.one_in(3)).collect(),
     };
-    let clock_behind_seconds =
-        if faults.contains(&Fault::ClockBehind) { random.below(20 * 3_600) as i64 } else { 0 };
+    let clock_behind_seconds = if faults.contains(&Fault::ClockBehind) { random.below(20 * 3_600) as i64 } else { 0 };
     Schedule {
         seed,
         mapping: mapping(&mut random),
@@ -40,7 +39,7 @@ pub fn schedule(seed: u64) -> Schedule {
 fn device(at: usize, random: &mut Random) -> Device {
     // The longer the name, the less room the window has.
     let name = if random.one_in(3) { format!("device-{at}") } else { format!("{at}{}", "d".repeat(127)) };
-    let most = random.pick(&[8, 8, 16, READINGS_MAX]);
+    let most = random.pick(&[4, 8, 12, READINGS_MAX]);
     let count = random.between(1, most);
     let with_event_id = random.pick(&[0, 0, 2, 1]);
     let style = random.below(5);
@@ -52,7 +51,8 @@ fn device(at: usize, random: &mut Random) -> Device {
             continue;
         }
         let timestamp_ns = START_NS - before(style, n as i128, random);
-        let event_id = (with_event_id > 0 && random.one_in(with_event_id)).then(|| format!("event-{}", random.below(60)));
+        let event_id =
+            (with_event_id > 0 && random.one_in(with_event_id)).then(|| format!("event-{}", random.below(60)));
         readings.push(Reading { timestamp_ns, event_id });
     }
     // The name is 9 to 128 letters and digits.

@@ -18,7 +18,7 @@ pub struct Campaign {
 }
 
 /// Runs the schedules of `count` seeds from `first` on, on `threads` threads; stops early where one fails.
-pub fn campaign(first: u64, count: u64, threads: usize, how: How) -> Campaign {
+pub fn campaign(first: u64, count: u64, threads: usize, how: &How) -> Campaign {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let total = Mutex::new(Campaign::default());

@@ -2,8 +2,8 @@
 //! invocations that they begin.
 
 use crate::coverage::{Branch, Fault};
-use crate::oracle::{Guarantee, Verdict, broken};
 use crate::operators::Discarded;
+use crate::oracle::{Guarantee, Verdict, broken};
 use crate::run::Simulation;
 use aggregator::{Handled, KinesisEvent};
 use event_source_mapping::{
@@ -194,7 +194,9 @@ impl Simulation<'_> {
         let incarnation = self.pollers[poller].incarnation;
         let shard = self.pollers[poller].slots[slot].shard;
         if saved {
-            self.tell(|s| format!("the checkpoint of {} is {checkpoint}", s.streams[incarnation as usize].shards[shard].id));
+            self.tell(|s| {
+                format!("the checkpoint of {} is {checkpoint}", s.streams[incarnation as usize].shards[shard].id)
+            });
             self.checkpoints.insert((incarnation, shard), checkpoint);
         }
         let now = self.moment();
@@ -215,7 +217,9 @@ impl Simulation<'_> {
             for record in &records {
                 stored.records[*record].discarded = true;
             }
-            self.tell(|_| format!("the mapping gives up records {records:?} of shard {shard}: {:?}", discard.condition));
+            self.tell(|_| {
+                format!("the mapping gives up records {records:?} of shard {shard}: {:?}", discard.condition)
+            });
             self.discarded.push(Discarded { incarnation, shard, records });
         }
         let now = self.moment();
@@ -251,7 +255,12 @@ impl Simulation<'_> {
         }
         let at = self.invocations.len();
         self.mark(5, batch.len() as u64);
-        self.tell(|_| format!("invocation {at} begins: records {first_sequence} to {last_sequence} of {shard}", shard = shard_name(&event)));
+        self.tell(|_| {
+            format!(
+                "invocation {at} begins: records {first_sequence} to {last_sequence} of {shard}",
+                shard = shard_name(&event)
+            )
+        });
         self.invocations.push(Invocation {
             incarnation,
             deployment,
@@ -296,7 +305,10 @@ impl Simulation<'_> {
         }
         self.tell(|_| {
             let failures = handled.response.batch_item_failures.len();
-            format!("invocation {at} answers: {} counted, {} duplicates, {failures} failures", report.counted, report.duplicates)
+            format!(
+                "invocation {at} answers: {} counted, {} duplicates, {failures} failures",
+                report.counted, report.duplicates
+            )
         });
         let Ok(answer) = serde_json::to_vec(&handled.response) else {
             return broken(Guarantee::Progress, "the response cannot be written");

@@ -3,8 +3,8 @@
 use crate::coverage::{Branch, Fault};
 use crate::delivery::Poller;
 use crate::oracle::{Guarantee, Verdict, broken};
-use crate::virtual_ports::{Operation, Reply, Request, injected};
 use crate::run::{Letter, Simulation};
+use crate::virtual_ports::{Operation, Reply, Request, injected};
 use aggregator::LedgerMode;
 use ports::{DeadLetter, DeadLetterError, DeviceWrite, StatisticsItem, StoreError, WriteError};
 use telemetry::DeviceId;
@@ -120,7 +120,10 @@ impl Simulation<'_> {
         self.tell(|s| {
             let fate = if admitted { "takes effect" } else { "fails its condition" };
             let revision = write.item.revision;
-            format!("  invocation {invocation} writes {} at {revision} with {pages} pages: {fate}", s.name(&write.device_id))
+            format!(
+                "  invocation {invocation} writes {} at {revision} with {pages} pages: {fate}",
+                s.name(&write.device_id)
+            )
         });
         self.within_bounds(invocation, &write)?;
         if self.strikes(Fault::WriteFails) || (pages > 0 && self.strikes(Fault::TransactionConflict)) {
@@ -187,15 +190,13 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        invocation: usize,
-        letter: DeadLetter,
-    ) -> Result<Result<(), DeadLetterError>, crate::Violation> {
+    fn send(&mut self, invocation: usize, letter: DeadLetter) -> Result<Result<(), DeadLetterError>, crate::Violation> {
         if self.strikes(Fault::DeadLetterFails) {
             return Ok(Err(DeadLetterError::Unavailable(injected())));
         }
-        self.tell(|_| format!("  invocation {invocation} sends a dead letter: {} of {}", letter.reason, letter.sequence_number));
+        self.tell(|_| {
+            format!("  invocation {invocation} sends a dead letter: {} of {}", letter.reason, letter.sequence_number)
+        });
         self.store_letter(invocation, letter)?;
         if self.strikes(Fault::DeadLetterReplyLost) {
             return Ok(Err(DeadLetterError::Unavailable(injected())));

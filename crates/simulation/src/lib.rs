@@ -24,7 +24,6 @@ pub mod kpl;
 pub mod model;
 mod operators;
 mod oracle;
-mod virtual_ports;
 mod random;
 mod run;
 pub mod shrink;
@@ -32,6 +31,7 @@ pub mod size;
 pub mod story;
 mod stream;
 mod table;
+mod virtual_ports;
 
 pub use campaign::{Campaign, campaign};
 pub use coverage::{Branch, Coverage, Fault};

@@ -1,11 +1,11 @@
 //! What happens from outside: producers, operators, and the service that reshards and expires.
 
+use crate::Violation;
 use crate::coverage::{Branch, Fault};
 use crate::model::Step;
 use crate::oracle::Verdict;
 use crate::run::Simulation;
 use crate::stream::{Entry, Occurrence, VirtualStream, entry, expected, garbage};
-use crate::Violation;
 use aggregator::LedgerMode;
 use base64::Engine as _;
 use telemetry::{DeviceId, RejectReason};
@@ -234,8 +234,7 @@ impl Simulation<'_> {
         let partition_key = letter.device_id.clone().unwrap_or_else(|| letter.partition_key.clone());
         let expected = expected(self.schedule, of.content, self.now_ns);
         let content = of.content;
-        let occurrence =
-            Occurrence { content, expected, sub_sequence_number: None, index: None, has_letter: false };
+        let occurrence = Occurrence { content, expected, sub_sequence_number: None, index: None, has_letter: false };
         Entry { partition_key, data, occurrences: vec![occurrence] }
     }
 

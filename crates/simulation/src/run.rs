@@ -5,10 +5,10 @@ use crate::delivery::{Invocation, Poller};
 use crate::model::Schedule;
 use crate::operators::Discarded;
 use crate::oracle::{Guarantee, Oracle, Verdict, Violation, broken};
-use crate::virtual_ports::Virtual;
 use crate::random::Random;
 use crate::stream::VirtualStream;
 use crate::table::Table;
+use crate::virtual_ports::Virtual;
 use aggregator::{Aggregator, Settings};
 use event_source_mapping::{EventSource, Moment};
 use ports::{DeadLetter, SequenceNumber};
@@ -40,17 +40,17 @@ pub struct Outcome {
 }
 
 /// How to run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct How {
     /// Changes every deployment's settings: how a test switches a mutant on.
-    pub alter: fn(&mut Settings),
+    pub alter: Arc<dyn Fn(&mut Settings) + Send + Sync>,
     /// Whether to tell the story.
     pub story: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        How { alter: |_| (), story: false }
+        How { alter: Arc::new(|_| ()), story: false }
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Letter {
 
 pub(crate) struct Simulation<'a> {
     pub schedule: &'a Schedule,
-    pub how: How,
+    pub how: &'a How,
     pub random: Random,
     pub exchange: Virtual,
     pub streams: Vec<VirtualStream>,
@@ -88,7 +88,7 @@ pub(crate) struct Simulation<'a> {
 }
 
 /// Runs a schedule to its end, or to the first violation.
-pub fn run(schedule: &Schedule, how: How) -> Outcome {
+pub fn run(schedule: &Schedule, how: &How) -> Outcome {
     let mut simulation = Simulation::new(schedule, how);
     let violation = simulation.play().err();
     Outcome {
@@ -101,7 +101,7 @@ pub fn run(schedule: &Schedule, how: How) -> Outcome {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(schedule: &'a Schedule, how: How) -> Self {
+    fn new(schedule: &'a Schedule, how: &'a How) -> Self {
         let behind_ns = i128::from(schedule.clock_behind_seconds) * 1_000_000_000;
         let mut simulation = Simulation {
             schedule,

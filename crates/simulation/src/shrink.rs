@@ -8,10 +8,10 @@ use crate::run::{How, Outcome, run};
 const SEEDS: u64 = 24;
 
 /// A schedule that breaks the same guarantee with fewer steps, faults and readings, and its run with the story told.
-pub fn shrink(schedule: &Schedule, how: How) -> (Schedule, Outcome) {
+pub fn shrink(schedule: &Schedule, how: &How) -> (Schedule, Outcome) {
     let mut smallest = schedule.clone();
     let Some(violation) = run(&smallest, how).violation else {
-        return (smallest.clone(), run(&smallest, How { story: true, ..how }));
+        return (smallest.clone(), run(&smallest, &told_by(how)));
     };
     let guarantee = violation.guarantee;
     loop {
@@ -28,8 +28,12 @@ pub fn shrink(schedule: &Schedule, how: How) -> (Schedule, Outcome) {
             break;
         }
     }
-    let told = run(&smallest, How { story: true, ..how });
+    let told = run(&smallest, &told_by(how));
     (smallest, told)
+}
+
+fn told_by(how: &How) -> How {
+    How { story: true, ..how.clone() }
 }
 
 /// What a person has to read.
@@ -45,11 +49,11 @@ fn weight(schedule: &Schedule) -> usize {
         + schedule.mapping.parallelization_factor
 }
 
-fn fails(candidate: Schedule, guarantee: Guarantee, how: How) -> Option<Schedule> {
+fn fails(candidate: Schedule, guarantee: Guarantee, how: &How) -> Option<Schedule> {
     let seed = candidate.seed;
-    (0..SEEDS).map(|more| Schedule { seed: seed.wrapping_add(more), ..candidate.clone() }).find(|candidate| {
-        run(candidate, how).violation.is_some_and(|violation| violation.guarantee == guarantee)
-    })
+    (0..SEEDS)
+        .map(|more| Schedule { seed: seed.wrapping_add(more), ..candidate.clone() })
+        .find(|candidate| run(candidate, how).violation.is_some_and(|violation| violation.guarantee == guarantee))
 }
 
 fn candidates(schedule: &Schedule) -> Vec<Schedule> {

@@ -24,7 +24,12 @@ impl Table {
     }
 
     /// The pages under `prefix`, in key order, from `after` on.
-    pub fn read_ledger(&self, device: &DeviceId, prefix: &str, after: Option<&str>) -> Result<Vec<LedgerPageItem>, StoreError> {
+    pub fn read_ledger(
+        &self,
+        device: &DeviceId,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<LedgerPageItem>, StoreError> {
         let from = (device.clone(), after.unwrap_or(prefix).to_owned());
         let mut pages = Vec::new();
         for ((owner, key), page) in self.pages.range(from..) {
