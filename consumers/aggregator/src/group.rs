@@ -143,11 +143,7 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         }
     }
 
-    async fn read_days(
-        &self,
-        device_id: &DeviceId,
-        days: impl Iterator<Item = UtcDay>,
-    ) -> Result<Pages, GroupFailure> {
+    async fn read_days(&self, device_id: &DeviceId, days: impl Iterator<Item = UtcDay>) -> Result<Pages, GroupFailure> {
         let read = |day| async move { Ok((day, self.read_day(device_id, day).await?)) };
         futures::stream::iter(days).map(read).buffer_unordered(DAYS_AT_ONCE).try_collect().await
     }

@@ -45,8 +45,11 @@ impl Memory {
         let marks = lock(&self.high_water_marks);
         for group in &mut batch.groups {
             let mark = marks.get(&group.device_id).copied();
-            let is_new: Vec<bool> =
-                group.places.iter().map(|place| mark.is_none_or(|mark| sequence_numbers[place.record] > mark)).collect();
+            let is_new: Vec<bool> = group
+                .places
+                .iter()
+                .map(|place| mark.is_none_or(|mark| sequence_numbers[place.record] > mark))
+                .collect();
             let mut keep = is_new.iter();
             group.readings.retain(|_| keep.next().copied().unwrap_or(true));
             let mut keep = is_new.iter();

@@ -39,7 +39,7 @@ pub fn schedule(seed: u64) -> Schedule {
 fn device(at: usize, random: &mut Random) -> Device {
     // The longer the name, the less room the window has.
     let name = if random.one_in(3) { format!("device-{at}") } else { format!("{at}{}", "d".repeat(127)) };
-    let most = random.pick(&[4, 8, 12, READINGS_MAX]);
+    let most = random.pick(&[3, 5, 8, READINGS_MAX]);
     let count = random.between(1, most);
     let with_event_id = random.pick(&[0, 0, 2, 1]);
     let style = random.below(5);
@@ -207,7 +207,7 @@ fn puts(devices: &[Device], random: &mut Random) -> Vec<Step> {
     parts.into_iter().for_each(|part| queues[part.device].push_back(part));
     let mut steps = Vec::new();
     let aggregates = random.one_in(3);
-    let again_one_in = random.pick(&[2, 4, 10]);
+    let again_one_in = random.pick(&[2, 4, 10, 10]);
     while queues.iter().any(|queue| !queue.is_empty()) {
         let take = if aggregates { random.between(1, 3) } else { 1 };
         let mut of_record = Vec::new();
