@@ -6,10 +6,7 @@ use std::future::Future;
 /// Durable checkpoints of an event source mapping, one a shard.
 pub trait Checkpoints: Send + Sync {
     /// The sequence number of the last record of `shard` that is done, if any is.
-    fn load(
-        &self,
-        shard: &ShardId,
-    ) -> impl Future<Output = Result<Option<SequenceNumber>, CheckpointError>> + Send;
+    fn load(&self, shard: &ShardId) -> impl Future<Output = Result<Option<SequenceNumber>, CheckpointError>> + Send;
 
     /// Records that everything in `shard` up to and including `sequence_number` is done. Durable when it returns.
     fn save(

@@ -166,10 +166,7 @@ pub struct RecordsPage {
 /// A stream of records.
 pub trait EventStream: Send + Sync {
     /// Stores `entries`, each by itself: the answer has one result an entry, in order. `Ok` only for what is durable.
-    fn put_records(
-        &self,
-        entries: Vec<StreamEntry>,
-    ) -> impl Future<Output = Vec<Result<PutReceipt, PutError>>> + Send;
+    fn put_records(&self, entries: Vec<StreamEntry>) -> impl Future<Output = Vec<Result<PutReceipt, PutError>>> + Send;
 
     /// Every shard that still holds records, parents before children.
     fn list_shards(&self) -> impl Future<Output = Result<Vec<Shard>, StreamError>> + Send;
