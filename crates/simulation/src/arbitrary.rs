@@ -39,7 +39,7 @@ pub fn schedule(seed: u64) -> Schedule {
 fn device(at: usize, random: &mut Random) -> Device {
     // The longer the name, the less room the window has.
     let name = if random.one_in(3) { format!("device-{at}") } else { format!("{at}{}", "d".repeat(127)) };
-    let most = random.pick(&[3, 5, 8, READINGS_MAX]);
+    let most = random.pick(&[3, 3, 5, 5, 8, READINGS_MAX]);
     let count = random.between(1, most);
     let with_event_id = random.pick(&[0, 0, 2, 1]);
     let style = random.below(5);

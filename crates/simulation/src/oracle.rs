@@ -6,7 +6,7 @@
 
 use crate::coverage::{Branch, Coverage};
 use crate::model::Schedule;
-use crate::stream::{Content, EXPONENTS, Occurrence, Stored, value_of};
+use crate::stream::{Content, Occurrence, Stored, value_of};
 use aggregator::{LedgerMode, Settings};
 use base64::Engine as _;
 use ports::{DeadLetter, StatisticsAttributes, StatisticsItem};
@@ -184,16 +184,10 @@ impl<'a> Oracle<'a> {
         if !(0.0..1e15).contains(&sum) || (sum - whole).abs() > 0.25 {
             return Err(wrong(format!("device {device}: no set of readings has the sum {sum}")));
         }
-        let mut rest = whole as u64;
-        let mut counted = 0u64;
-        for reading in 0..self.schedule.devices[device].readings.len() {
-            let bit = 1u64 << EXPONENTS[reading];
-            if rest & bit != 0 {
-                counted |= 1 << reading;
-                rest &= !bit;
-            }
-        }
-        if rest != 0 || u64::from(counted.count_ones()) != attributes.count {
+        let sum = whole as u64;
+        let readings = self.schedule.devices[device].readings.len();
+        let counted = sum & ((1 << readings) - 1);
+        if sum != counted || u64::from(counted.count_ones()) != attributes.count {
             let detail = format!(
                 "device {device}: {} readings of the sum {whole} are not each of {} once",
                 attributes.count,

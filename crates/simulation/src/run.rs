@@ -54,6 +54,9 @@ impl Default for How {
     }
 }
 
+/// The aggregator as it was deployed.
+pub(crate) type Deployment = (Settings, Arc<Aggregator<Virtual, Virtual, Virtual>>);
+
 /// A stored dead letter.
 pub(crate) struct Letter {
     pub letter: DeadLetter,
@@ -74,7 +77,7 @@ pub(crate) struct Simulation<'a> {
     pub checkpoints: BTreeMap<(u32, usize), SequenceNumber>,
     pub pollers: Vec<Poller>,
     pub invocations: Vec<Invocation>,
-    pub deployments: Vec<(Settings, Arc<Aggregator<Virtual, Virtual, Virtual>>)>,
+    pub deployments: Vec<Deployment>,
     pub oracle: Oracle<'a>,
     pub coverage: Coverage,
     pub damage: Vec<crate::operators::Damage>,

@@ -3,12 +3,19 @@
 use crate::CorruptState;
 
 /// Bits to bytes; the last byte is filled up with zeros.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
     /// The bits not yet in `bytes`, in its low end; fewer than eight of them.
     partial: u128,
     partial_bits: u32,
+}
+
+impl Default for BitWriter {
+    fn default() -> Self {
+        // Most of what is written, states above all, is shorter than this: growing costs more than the room.
+        BitWriter { bytes: Vec::with_capacity(512), partial: 0, partial_bits: 0 }
+    }
 }
 
 /// Bytes to bits; reading past the end is `Truncated`.
