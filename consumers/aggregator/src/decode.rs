@@ -1,8 +1,9 @@
 //! The event, taken apart: readings grouped by device, and what can never be counted.
 
-use crate::event::{KinesisEvent, KinesisEventRecord};
+use crate::event::arrived_at;
 use crate::mutant::Mutant;
 use crate::settings::Settings;
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use ports::{DeadLetter, DeadLetterOrigin};
 use statistics::{CountedReading, Identity};
 use std::collections::HashMap;
@@ -80,7 +81,7 @@ fn check_against_record(
         let detail = "`device_id`: is not the record's partition key".to_owned();
         return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
     }
-    let ahead_ns = reading.timestamp.as_nanosecond() - record.kinesis.approximate_arrival_timestamp.as_nanosecond();
+    let ahead_ns = reading.timestamp.as_nanosecond() - arrived_at(record).as_nanosecond();
     if ahead_ns > settings.future_tolerance.as_nanos() as i128 {
         let seconds = settings.future_tolerance.as_secs();
         let detail = format!("`timestamp`: lies more than {seconds} seconds after the record's arrival");
@@ -120,7 +121,7 @@ pub(crate) fn dead_letter(
         sub_sequence_number: rejected.place.sub_sequence_number,
         index: rejected.place.index,
         partition_key: rejected.partition_key.as_deref().unwrap_or(&record.kinesis.partition_key),
-        arrived_at: record.kinesis.approximate_arrival_timestamp,
+        arrived_at: arrived_at(record),
     };
     let payload = payloads.get(rejected.place.reading).unwrap_or(&record.kinesis.data);
     DeadLetter::new(&rejected.rejection, payload, origin, failed_at)

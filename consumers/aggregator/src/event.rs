@@ -1,50 +1,89 @@
 //! The event that Lambda sends for a batch of Kinesis records.
 //!
-//! Our own, because `aws_lambda_events` 1.2 reads the arrival's fraction as a whole number of milliseconds: `….05`,
-//! fifty milliseconds, as five, and it refuses the event where the fraction has more than three digits.
+//! `aws_lambda_events` 1.2 reads the arrival's fraction as a whole number of milliseconds: `….05`, fifty milliseconds,
+//! as five, and it refuses the event where the fraction has more than three digits. So the event is read here, to the
+//! millisecond, into that crate's own type.
 
+use aws_lambda_events::encodings::SecondTimestamp;
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::DateTime;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use telemetry::Timestamp;
 
-/// A batch of records of one shard. <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
+/// A batch of records of one shard, as Lambda's JSON has it: reads into the event with every arrival as it was sent.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct KinesisEvent {
-    /// The records, in the order of their sequence numbers.
+#[serde(from = "JsonEvent")]
+pub struct KinesisBatch(pub KinesisEvent);
+
+/// When the stream took the record, to the millisecond.
+pub fn arrived_at(record: &KinesisEventRecord) -> Timestamp {
+    let arrival = &record.kinesis.approximate_arrival_timestamp.0;
+    // `KinesisBatch` reads no arrival out of range; an event made in another way is as old as can be.
+    Timestamp::from_millisecond(arrival.timestamp_millis()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A record of an event, without the names of its shard and stream.
+pub fn event_record(
+    partition_key: String,
+    sequence_number: String,
+    data: Vec<u8>,
+    arrived_at: Timestamp,
+) -> KinesisEventRecord {
+    let mut record = KinesisEventRecord::default();
+    record.kinesis.partition_key = partition_key;
+    record.kinesis.sequence_number = sequence_number;
+    record.kinesis.data.0 = data;
+    // The years 0000 to 9999 are in the range of both types.
+    let arrival = DateTime::from_timestamp_millis(arrived_at.as_millisecond()).unwrap_or_default();
+    record.kinesis.approximate_arrival_timestamp = SecondTimestamp(arrival);
+    record
+}
+
+#[derive(Deserialize)]
+struct JsonEvent {
     #[serde(rename = "Records")]
-    pub records: Vec<KinesisEventRecord>,
+    records: Vec<JsonEventRecord>,
 }
 
-/// One record, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct KinesisEventRecord {
-    /// The record.
-    pub kinesis: KinesisRecord,
-    /// `<shard id>:<sequence number>`.
+#[derive(Deserialize)]
+struct JsonEventRecord {
+    kinesis: JsonRecord,
     #[serde(rename = "eventID", default)]
-    pub event_id: Option<String>,
-    /// The stream's ARN.
+    event_id: Option<String>,
     #[serde(rename = "eventSourceARN", default)]
-    pub event_source_arn: Option<String>,
+    event_source_arn: Option<String>,
 }
 
-/// The record as the stream holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KinesisRecord {
-    /// The producer's partition key.
-    pub partition_key: String,
-    /// Its place in the shard: a decimal number.
-    pub sequence_number: String,
-    /// Its data, decoded.
+struct JsonRecord {
+    partition_key: String,
+    sequence_number: String,
     #[serde(deserialize_with = "base64_data")]
-    pub data: Vec<u8>,
-    /// When the stream took it, to the millisecond.
-    #[serde(deserialize_with = "seconds")]
-    pub approximate_arrival_timestamp: Timestamp,
+    data: Vec<u8>,
+    #[serde(deserialize_with = "milliseconds")]
+    approximate_arrival_timestamp: Timestamp,
+}
+
+impl From<JsonEvent> for KinesisBatch {
+    fn from(event: JsonEvent) -> Self {
+        let mut batch = KinesisEvent::default();
+        batch.records = event.records.into_iter().map(record).collect();
+        KinesisBatch(batch)
+    }
+}
+
+fn record(json: JsonEventRecord) -> KinesisEventRecord {
+    let JsonRecord { partition_key, sequence_number, data, approximate_arrival_timestamp } = json.kinesis;
+    let mut record = event_record(partition_key, sequence_number, data, approximate_arrival_timestamp);
+    record.event_id = json.event_id;
+    record.event_source_arn = json.event_source_arn;
+    record
 }
 
 fn base64_data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
@@ -53,7 +92,7 @@ fn base64_data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 }
 
 /// Seconds since the Unix epoch, with a fraction; a double holds them to the microsecond until long after 2100.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let milliseconds = (f64::deserialize(deserializer)? * 1_000.0).round();
     // Beyond 64 bits the conversion saturates, and is out of range.
     Timestamp::from_millisecond(milliseconds as i64).ok_or_else(|| D::Error::custom("the arrival is out of range"))
@@ -64,10 +103,11 @@ mod tests {
     use super::*;
 
     fn arrival(text: &str) -> Result<String, serde_json::Error> {
-        let record = format!(
-            "{{\"partitionKey\":\"d\",\"sequenceNumber\":\"1\",\"data\":\"e30=\",\"approximateArrivalTimestamp\":{text}}}"
+        let event = format!(
+            "{{\"Records\":[{{\"kinesis\":{{\"partitionKey\":\"d\",\"sequenceNumber\":\"1\",\"data\":\"e30=\",\
+             \"approximateArrivalTimestamp\":{text}}}}}]}}"
         );
-        serde_json::from_str(&record).map(|record: KinesisRecord| record.approximate_arrival_timestamp.to_string())
+        serde_json::from_str(&event).map(|batch: KinesisBatch| arrived_at(&batch.0.records[0]).to_string())
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! A batch: taken apart, its groups written, its dead letters sent, and answered.
 
 use crate::decode::{Batch, Group, Rejected, dead_letter, decode};
-use crate::event::KinesisEvent;
 use crate::group::GroupWriter;
 use crate::mutant::Mutant;
 use crate::plan::Outcome;
 use crate::settings::Settings;
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
 use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore};

@@ -17,7 +17,7 @@ mod settings;
 #[cfg(feature = "mutants")]
 mod wrong;
 
-pub use event::{KinesisEvent, KinesisEventRecord, KinesisRecord};
+pub use event::{KinesisBatch, arrived_at, event_record};
 pub use handler::{Aggregator, BatchReport, Handled};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;

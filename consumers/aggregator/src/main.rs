@@ -4,7 +4,7 @@ mod context;
 mod log;
 mod metrics;
 
-use aggregator::{Aggregator, KinesisEvent};
+use aggregator::{Aggregator, KinesisBatch};
 use aws::{DynamoDbStatisticsStore, S3Archive, SqsDeadLetterQueue};
 use context::Context;
 use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
@@ -24,10 +24,10 @@ async fn main() -> Result<(), Error> {
     let store = DynamoDbStatisticsStore::new(aws::aws_sdk_dynamodb::Client::new(&config), &context.statistics_table);
     let aggregator = Aggregator::new(store, dead_letters, SystemClock, context.settings);
 
-    let handle = service_fn(async |event: LambdaEvent<KinesisEvent>| {
+    let handle = service_fn(async |event: LambdaEvent<KinesisBatch>| {
         let started = Instant::now();
-        let handled = aggregator.handle(&event.payload).await;
-        let batch = metrics::Batch::of(&event.payload, &handled.report, started.elapsed(), SystemClock.now());
+        let handled = aggregator.handle(&event.payload.0).await;
+        let batch = metrics::Batch::of(&event.payload.0, &handled.report, started.elapsed(), SystemClock.now());
         println!("{}", batch.document(&context.metrics_namespace, &event.context.env_config.function_name));
         Ok::<_, Error>(handled.response)
     });

@@ -1,7 +1,8 @@
 //! One document a batch in CloudWatch's embedded metric format, which CloudWatch Logs turns into metrics.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-use aggregator::{BatchReport, KinesisEvent};
+use aggregator::{BatchReport, arrived_at};
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use telemetry::Timestamp;
@@ -20,7 +21,7 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Of `event`, which took `duration` and was done at `now`.
     pub(crate) fn of(event: &KinesisEvent, report: &'a BatchReport, duration: Duration, now: Timestamp) -> Self {
-        let arrivals = event.records.iter().map(|r| r.kinesis.approximate_arrival_timestamp.as_millisecond());
+        let arrivals = event.records.iter().map(|r| arrived_at(r).as_millisecond());
         let age = arrivals.max().map_or(0, |arrival| now.as_millisecond() - arrival);
         // The stream's clock may be ahead of ours.
         let iterator_age = Duration::from_millis(age.max(0) as u64);
@@ -68,7 +69,8 @@ mod tests {
     fn every_metric_that_is_defined_has_its_value_and_the_other_way_round() {
         let dead_letters = [(RejectReason::Late, 2), (RejectReason::MalformedJson, 1)].into();
         let report = BatchReport { counted: 5, duplicates: 1, dead_letters, failed_groups: 0 };
-        let event: KinesisEvent = serde_json::from_str(include_str!("../events/good.json")).expect("an event");
+        let good = include_str!("../events/good.json");
+        let aggregator::KinesisBatch(event) = serde_json::from_str(good).expect("an event");
         let now = Timestamp::parse("2026-01-31T12:00:02Z").expect("a timestamp");
         let document = Batch::of(&event, &report, Duration::from_millis(7), now).document("Streamgauge", "aggregator");
 

@@ -1,10 +1,10 @@
 //! The wrong protocols' larger parts, in test builds alone.
 
 use crate::decode::{Batch, Group};
-use crate::event::KinesisEvent;
 use crate::mutant::Mutant;
 use crate::plan::DayPages;
 use crate::settings::Settings;
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use ports::{DeviceWrite, StatisticsStore, WriteError};
 use statistics::{LedgerPage, UtcDay};
 use std::collections::HashMap;

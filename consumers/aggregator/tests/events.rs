@@ -2,11 +2,11 @@
 
 mod support;
 
-use aggregator::{Aggregator, BatchReport, KinesisEvent, Settings};
+use aggregator::{Aggregator, BatchReport, KinesisBatch, Settings};
 use support::{Memory, Stopped, timestamp};
 
 async fn handle(event: &str) -> (Memory, BatchReport) {
-    let event: KinesisEvent = serde_json::from_str(event).expect("a Kinesis event");
+    let KinesisBatch(event) = serde_json::from_str(event).expect("a Kinesis event");
     let memory = Memory::default();
     let clock = Stopped(timestamp("2026-01-31T12:00:02Z"));
     let aggregator = Aggregator::new(memory.clone(), memory.clone(), clock, Settings::default());

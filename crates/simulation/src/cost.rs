@@ -6,7 +6,8 @@
 use crate::random::Random;
 use crate::run::START_NS;
 use crate::size::{item_size, page_size, write_units};
-use aggregator::{Aggregator, KinesisEvent, KinesisEventRecord, KinesisRecord, Settings};
+use aggregator::{Aggregator, Settings, event_record};
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use ports::{
     Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
     StoreError, WriteError,
@@ -104,7 +105,8 @@ pub fn steady_state(kind: Kind, readings: usize, batches: usize) -> Cost {
             (ledger.units, ledger.transactions, ledger.page_bytes) = (0, 0, 0);
         }
         let records = (0..readings).map(|n| record(kind, &name, batch * readings + n, &mut random)).collect();
-        let event = KinesisEvent { records };
+        let mut event = KinesisEvent::default();
+        event.records = records;
         let handled = pin!(aggregator.handle(&event)).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(handled) = handled else { unreachable!("these ports never wait") };
         assert_eq!(handled.report.counted, readings as u64, "every reading is new");
@@ -126,14 +128,6 @@ fn record(kind: Kind, name: &str, n: usize, random: &mut Random) -> KinesisEvent
     let event_id = if kind.event_ids { format!(",\"event_id\":\"{:016x}\"", random.bits()) } else { String::new() };
     let value = hundredths.round() / 100.0;
     let data = format!("{{\"device_id\":\"{name}\",\"timestamp\":\"{timestamp}\",\"value\":{value}{event_id}}}");
-    KinesisEventRecord {
-        kinesis: KinesisRecord {
-            partition_key: name.to_owned(),
-            sequence_number: n.to_string(),
-            data: data.into_bytes(),
-            approximate_arrival_timestamp: Timestamp::from_nanosecond(START_NS).unwrap_or(Timestamp::UNIX_EPOCH),
-        },
-        event_id: None,
-        event_source_arn: None,
-    }
+    let arrival = Timestamp::from_nanosecond(START_NS).unwrap_or(Timestamp::UNIX_EPOCH);
+    event_record(name.to_owned(), n.to_string(), data.into_bytes(), arrival)
 }

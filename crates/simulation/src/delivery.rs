@@ -5,7 +5,8 @@ use crate::coverage::{Branch, Fault};
 use crate::operators::Discarded;
 use crate::oracle::{Guarantee, Verdict, broken};
 use crate::run::Simulation;
-use aggregator::{Handled, KinesisEvent};
+use aggregator::{Handled, KinesisBatch};
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use event_source_mapping::{
     Action, Backoff, Batch, Discard, DiscardCondition, Invocation as Answer, MappingConfig, ShardGraph, ShardMachine,
 };
@@ -235,7 +236,7 @@ impl Simulation<'_> {
         let incarnation = self.pollers[poller].incarnation;
         let shard = &self.streams[incarnation as usize].shards[self.pollers[poller].slots[slot].shard].id;
         let event = self.source.event(shard, batch);
-        let event: KinesisEvent = match serde_json::from_slice(&event) {
+        let KinesisBatch(event) = match serde_json::from_slice(&event) {
             Ok(event) => event,
             Err(error) => return broken(Guarantee::Progress, format!("the event cannot be read: {error}")),
         };

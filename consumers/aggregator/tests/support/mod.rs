@@ -1,7 +1,8 @@
 //! An in-memory store and queue with faults, and events as Lambda sends them.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use aggregator::KinesisEvent;
+use aggregator::KinesisBatch;
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use base64::Engine as _;
 use ports::{
     Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
@@ -154,7 +155,8 @@ pub fn event(records: &[Record]) -> KinesisEvent {
             })
         })
         .collect();
-    serde_json::from_value(json!({ "Records": records })).unwrap()
+    let KinesisBatch(event) = serde_json::from_value(json!({ "Records": records })).unwrap();
+    event
 }
 
 /// A single-reading record's data.
