@@ -208,10 +208,48 @@ fn costs() {
     let bytes = one.encode();
     let decode = nanoseconds(40, 300, || drop(black_box(QuantileSketch::decode(&bytes, BYTES))));
     println!("| sketch, decode | {decode:.0} |");
-    state_costs(&values);
+    state_costs("device state", &values);
+    state_costs("device state of tied data", &tied(13, SLICE * 5));
 }
 
-fn state_costs(values: &[f64]) {
+/// Two in three readings are one of ten values, a tenth steps apart; the others are continuous.
+fn tied(seed: u64, length: usize) -> Vec<f64> {
+    let mut random = Random(seed);
+    let mut draw = || match random.below(15) {
+        place @ 0..10 => 2.0 + place as f64 / 5.0,
+        _ => 3.0 + random.normal(),
+    };
+    (0..length).map(|_| draw()).collect()
+}
+
+/// The median of tied data, out of the sketch alone and out of the device state.
+fn compare_tied() {
+    println!("\n| tied data, 1,000,000 readings | median | rank error | bound |\n|---|---|---|---|");
+    // Float noise, so that no number of decimal places rounds the sketch's answer to the tie by luck.
+    let mut values = tied(17, VALUES);
+    values.iter_mut().for_each(|value| *value = *value * 0.1 * 3.0);
+    let mut sorted = values.clone();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let mut sketch = QuantileSketch::new(BYTES);
+    values.iter().for_each(|value| sketch.push(*value));
+    let mut state = DeviceState::new();
+    let identity = |index: usize| Identity { timestamp_ns: index as i128 * 10_000_000_000, event_id_hash: None };
+    let reading = |(index, value): (usize, &f64)| CountedReading {
+        identity: identity(index),
+        value: *value,
+        value_check: index as u16,
+    };
+    state.count(&values.iter().enumerate().map(reading).collect::<Vec<_>>());
+    let of_sketch = ("sketch alone", sketch.quantile(0.5), sketch.rank_error_bound());
+    let of_state = ("device state", state.summary().median, state.median_rank_error_bound());
+    for (name, median, bound) in [of_sketch, of_state] {
+        let median = median.unwrap_or(f64::NAN);
+        let error = rank_error(&sorted, 0.5, median) * 100.0;
+        println!("| {name} | {median} | {error:.3}% | {:.3}% |", bound * 100.0);
+    }
+}
+
+fn state_costs(name: &str, values: &[f64]) {
     let reading = |index: usize| {
         let identity = Identity { timestamp_ns: index as i128 * 10_000_000_000, event_id_hash: None };
         CountedReading { identity, value: values[index], value_check: index as u16 }
@@ -222,16 +260,16 @@ fn state_costs(values: &[f64]) {
         state.count(&readings[..SLICE]);
         black_box(state.window_len());
     });
-    println!("| device state, count, per reading | {:.1} |", count / SLICE as f64);
+    println!("| {name}, count, per reading | {:.1} |", count / SLICE as f64);
     let mut state = DeviceState::new();
     state.count(&readings);
     drop(state.spill("sensor-0001", 100_000));
     state.count(&readings[readings.len() - 20..]);
-    println!("| device state, encode | {:.0} |", nanoseconds(40, 200, || drop(black_box(state.encode()))));
+    println!("| {name}, encode | {:.0} |", nanoseconds(40, 200, || drop(black_box(state.encode()))));
     let bytes = state.encode();
-    println!("| device state, decode | {:.0} |", nanoseconds(40, 200, || drop(black_box(DeviceState::decode(&bytes)))));
+    println!("| {name}, decode | {:.0} |", nanoseconds(40, 200, || drop(black_box(DeviceState::decode(&bytes)))));
     println!(
-        "| device state, is_over | {:.0} |",
+        "| {name}, is_over | {:.0} |",
         nanoseconds(40, 200, || {
             black_box(state.is_over("sensor-0001"));
         })
@@ -244,6 +282,7 @@ fn windows() {
     let second = 1_000_000_000u64;
     let kinds = [
         ("26-byte id, every 10 s, 2 decimals", 26, 0, false, true),
+        ("26-byte id, every 10 s, tied data", 26, 0, false, true),
         ("26-byte id, every 10 s, all digits", 26, 0, false, false),
         ("26-byte id, jitter of 5 ms", 26, 5, false, true),
         ("26-byte id, jitter to the nanosecond", 26, 500_000_000, false, true),
@@ -251,6 +290,7 @@ fn windows() {
         ("128-byte id, every 10 s, 2 decimals", 128, 0, false, true),
         ("128-byte id, nanoseconds, `event_id`s, all digits", 128, 500_000_000, true, false),
     ];
+    let tied_values = tied(19, 20_000);
     for (name, length, jitter, named, decimals) in kinds {
         let (device_id, mut random, mut state) = ("d".repeat(length), Random(3), DeviceState::new());
         let (mut spills, mut pages) = (0, 0);
@@ -259,7 +299,11 @@ fn windows() {
             let timestamp_ns = i128::from(1_795_305_600 * second + index * 10 * second + late);
             let event_id_hash = named.then(|| random.bits());
             let value = 21.5 + 0.3 * random.normal();
-            let value = if decimals { (value * 100.0).round() / 100.0 } else { value };
+            let value = match name.contains("tied") {
+                true => tied_values[index as usize],
+                false if decimals => (value * 100.0).round() / 100.0,
+                false => value,
+            };
             let identity = Identity { timestamp_ns, event_id_hash };
             state.count(&[CountedReading { identity, value, value_check: random.bits() as u16 }]);
             if state.is_over(&device_id) {
@@ -276,6 +320,7 @@ fn windows() {
 
 fn main() {
     compare();
+    compare_tied();
     costs();
     windows();
 }

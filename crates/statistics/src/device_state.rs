@@ -2,9 +2,10 @@
 
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
 use crate::expiring::Expiring;
+use crate::frequent_values::{FREQUENT_VALUES, FrequentValues};
 use crate::item_size::{ITEM_BYTES, item_size};
 use crate::window::Window;
-use crate::{CountedReading, Identity, LedgerPage, Moments, QuantileSketch};
+use crate::{CountedReading, Identity, LEAST_BYTE_CAP, LedgerPage, Moments, QuantileSketch};
 
 /// Bytes that the sketch may take of the item.
 pub(crate) const SKETCH_BYTES: usize = 448;
@@ -13,6 +14,8 @@ const LEAST_WINDOW: usize = 8;
 /// What else may grow while [`LEAST_WINDOW`] identities come: the sketch by a bucket of three bytes for each, and the
 /// readable numbers and the newest anomaly by some.
 const GROWTH_BYTES: usize = 3 * LEAST_WINDOW + 24;
+/// What a frequent value takes at the most where the sketch is not very coarse: bucket, key and counter.
+const FREQUENT_BYTES: usize = 9;
 /// The sketch gives way for so many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
 const COMFORTABLE_WINDOW: usize = 24;
 const COMFORTABLE_SKETCH_BYTES: usize = 384;
@@ -35,7 +38,7 @@ pub struct Summary {
     pub count: u64,
     /// The arithmetic mean.
     pub mean: Option<f64>,
-    /// The mean of the two middle values where the count is even; from the sketch.
+    /// The mean of the two middle values where the count is even; from the sketch and the frequent values.
     pub median: Option<f64>,
     /// The sample standard deviation (n − 1); `None` under two readings.
     pub standard_deviation: Option<f64>,
@@ -60,6 +63,8 @@ pub struct Summary {
 pub struct DeviceState {
     pub(crate) moments: Moments,
     pub(crate) sketch: QuantileSketch,
+    /// The values that come most often; `None` while the sketch is exact and knows the count of every value.
+    pub(crate) frequent: Option<FrequentValues>,
     /// Earliest and latest instant of a counted reading; `None` while nothing is counted.
     pub(crate) range_ns: Option<(i128, i128)>,
     pub(crate) anomaly_count: u64,
@@ -82,6 +87,7 @@ impl DeviceState {
         Self {
             moments: Moments::default(),
             sketch: QuantileSketch::new(SKETCH_BYTES),
+            frequent: None,
             range_ns: None,
             anomaly_count: 0,
             last_anomaly: None,
@@ -117,11 +123,6 @@ impl DeviceState {
         self.sketch.encode().len()
     }
 
-    /// How far the rank of the median may be from the middle, as a share of the count; 0 while it is exact.
-    pub fn median_rank_error_bound(&self) -> f64 {
-        self.sketch.rank_error_bound()
-    }
-
     /// Counts readings, in this order: each is judged against the state before it, folded in, and its identity recorded
     /// in the window, which may outgrow its size until [`Self::spill`] or [`Self::trim`].
     ///
@@ -136,6 +137,10 @@ impl DeviceState {
             self.judge(reading);
             self.moments.push(reading.value);
             self.sketch.push(reading.value);
+            match &mut self.frequent {
+                Some(frequent) => frequent.push(reading.value),
+                None => self.frequent = self.sketch.take_heaviest(),
+            }
             let timestamp_ns = identity.timestamp_ns;
             let (first, last) = self.range_ns.unwrap_or((timestamp_ns, timestamp_ns));
             self.range_ns = Some((first.min(timestamp_ns), last.max(timestamp_ns)));
@@ -143,6 +148,14 @@ impl DeviceState {
         }
         // Once here, rather than at each of the questions that follow.
         self.sketch.settle();
+        self.note_heaviest();
+    }
+
+    /// Starts the table of frequent values where the sketch has just ceased to be exact.
+    fn note_heaviest(&mut self) {
+        if self.frequent.is_none() {
+            self.frequent = self.sketch.take_heaviest();
+        }
     }
 
     fn judge(&mut self, reading: &CountedReading) {
@@ -167,7 +180,7 @@ impl DeviceState {
         Summary {
             count: self.moments.count(),
             mean: self.moments.mean(),
-            median: self.sketch.quantile(0.5),
+            median: self.median(),
             standard_deviation: self.moments.standard_deviation(),
             minimum: self.moments.minimum(),
             maximum: self.moments.maximum(),
@@ -222,18 +235,29 @@ impl DeviceState {
             window.window_bytes() * identities.div_ceil(newest.len().max(1))
         };
         let (least, comfortable) = (room_for(LEAST_WINDOW), room_for(COMFORTABLE_WINDOW));
-        self.make_room(device_id, least + GROWTH_BYTES, 0);
+        self.make_room(device_id, least + GROWTH_BYTES + self.frequent_growth_bytes(), 0);
         self.make_room(device_id, comfortable, COMFORTABLE_SKETCH_BYTES);
         pages
+    }
+
+    /// What the table of frequent values may grow by while [`LEAST_WINDOW`] readings come.
+    fn frequent_growth_bytes(&self) -> usize {
+        let held = self.frequent.as_ref().map_or(0, |frequent| frequent.entries().len());
+        FREQUENT_BYTES * LEAST_WINDOW.min(FREQUENT_VALUES - held)
     }
 
     /// Coarsens the sketch until the item has `room` bytes left, but not below `sketch_bytes`.
     fn make_room(&mut self, device_id: &str, room: usize, sketch_bytes: usize) {
         self.sketch.settle();
-        let over = (self.item_size(device_id) + room).saturating_sub(ITEM_BYTES);
-        let now = self.sketch.encode().len();
-        if over > 0 && now > sketch_bytes {
+        // More than once where the table of frequent values starts or grows by it.
+        loop {
+            let over = (self.item_size(device_id) + room).saturating_sub(ITEM_BYTES);
+            let now = self.sketch.encode().len();
+            if over == 0 || now <= sketch_bytes.max(LEAST_BYTE_CAP) {
+                break;
+            }
             self.sketch.give_way_to(now.saturating_sub(over).max(sketch_bytes));
+            self.note_heaviest();
         }
     }
 

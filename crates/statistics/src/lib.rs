@@ -13,11 +13,16 @@ mod device_state;
 mod double_double;
 mod error;
 mod expiring;
+mod frequent_codec;
+mod frequent_values;
+#[cfg(test)]
+mod frequent_values_tests;
 mod identity;
 mod identity_codec;
 mod item_size;
 mod key;
 mod ledger_page;
+mod median;
 mod moments;
 mod quantile_sketch;
 mod readout;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::bits::BitLengths;
 use crate::decimal::{ALL_DECIMALS, DecimalPlaces};
+use crate::frequent_values::FrequentValues;
 use crate::key::{key_of, value_of};
 
 /// The least cap: what the coarsest sketch, of one bucket, may need.
@@ -41,6 +42,8 @@ pub struct QuantileSketch {
     fits: bool,
     /// Buckets past which the size is checked between observations, to bound the memory.
     check_at: usize,
+    /// The heaviest values at the moment when the buckets ceased to be exact, until they are asked for.
+    heaviest: Option<Box<FrequentValues>>,
 }
 
 impl PartialEq for QuantileSketch {
@@ -71,6 +74,7 @@ impl QuantileSketch {
             decimals: ALL_DECIMALS,
             fits: true,
             check_at: byte_cap,
+            heaviest: None,
         }
     }
 
@@ -200,6 +204,9 @@ impl QuantileSketch {
         if by == 0 {
             return;
         }
+        if self.shift == 0 {
+            self.heaviest = Some(Box::new(FrequentValues::from_exact(&self.buckets)));
+        }
         self.shift += by;
         for bucket in &mut self.buckets {
             bucket.key = shifted(bucket.key, by);
@@ -211,6 +218,12 @@ impl QuantileSketch {
             }
             same
         });
+    }
+
+    /// The most frequent of the values pushed so far, once, right after the push or the settling that made the sketch
+    /// coarse: the last moment at which the count of each value is known.
+    pub(crate) fn take_heaviest(&mut self) -> Option<FrequentValues> {
+        self.heaviest.take().map(|heaviest| *heaviest)
     }
 
     /// Everything folded, and the shift the least with which the encoding fits.
@@ -270,21 +283,28 @@ impl QuantileSketch {
     }
 
     /// The estimate of the value at index `index` (from 0) of the sorted values.
-    fn order_statistic(&self, index: u64) -> f64 {
-        if index == 0 {
-            return value_of(self.least_key);
+    pub(crate) fn order_statistic(&self, index: u64) -> f64 {
+        match self.locate(index) {
+            Some((place, within)) => self.within(place, (within as f64 + 0.5) / self.buckets[place].count as f64),
+            None if index == 0 => value_of(self.least_key),
+            None => value_of(self.greatest_key),
         }
-        if index >= self.total - 1 {
-            return value_of(self.greatest_key);
+    }
+
+    /// The bucket that holds this index of the sorted values, and the index within it; `None` for the least and the
+    /// greatest value, which are known.
+    pub(crate) fn locate(&self, index: u64) -> Option<(usize, u64)> {
+        if index == 0 || index >= self.total - 1 {
+            return None;
         }
         let mut before = 0u64;
         for (place, bucket) in self.buckets.iter().enumerate() {
             if index - before < bucket.count {
-                return self.within(place, ((index - before) as f64 + 0.5) / bucket.count as f64);
+                return Some((place, index - before));
             }
             before = before.saturating_add(bucket.count);
         }
-        value_of(self.greatest_key)
+        None
     }
 
     /// The estimated share of values at or below `value`, in `0..=1`; `None` when empty or `value` is NaN.

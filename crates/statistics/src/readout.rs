@@ -37,7 +37,7 @@ impl Segment {
 
 impl QuantileSketch {
     /// The least and greatest key that a value of this bucket can have.
-    fn ends(&self, bucket: &Bucket) -> (u64, u64) {
+    pub(crate) fn ends(&self, bucket: &Bucket) -> (u64, u64) {
         let first = unshifted(bucket.key, self.shift);
         let last = first + (unshifted(1, self.shift).wrapping_sub(1));
         (first.max(self.least_key), last.min(self.greatest_key))
@@ -154,7 +154,7 @@ impl QuantileSketch {
 }
 
 /// The coefficients of the least and the greatest decimal in `low..=high`, if there is one.
-fn decimals_within(low: f64, high: f64, places: u32) -> Option<(i64, i64)> {
+pub(crate) fn decimals_within(low: f64, high: f64, places: u32) -> Option<(i64, i64)> {
     let mut least = coefficient_near(low, places);
     while decimal(least, places)? < low {
         least += 1;

@@ -180,7 +180,7 @@ fn low_bits(bits: u32) -> u64 {
     u64::MAX.checked_shr(64 - bits).unwrap_or(0)
 }
 
-fn check_key(key: u64) -> Result<(), CorruptState> {
+pub(crate) fn check_key(key: u64) -> Result<(), CorruptState> {
     if (LEAST_KEY..=GREATEST_KEY).contains(&key) && key != NEGATIVE_ZERO_KEY {
         Ok(())
     } else {

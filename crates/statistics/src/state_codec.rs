@@ -4,7 +4,8 @@
 //! divides the timestamps of this list; the latest timestamp (sign, number); how long before it the earliest is
 //! (number); the floor below the latest (1, number); the unledgered floor below the floor (1, number); the newest
 //! anomaly (1, number before the latest timestamp, value (64), z (32)); anomaly count (number); mean and sum of squares
-//! (2 × 64 each); the sketch's length in bytes (10) and bytes, which also say count, minimum and maximum; the window.
+//! (2 × 64 each); the sketch's length in bytes (10) and bytes, which also say count, minimum and maximum; where the sketch is not exact, the
+//! frequent values (`frequent_codec`); the window.
 
 use crate::bits::{BitReader, BitWriter};
 use crate::device_state::SKETCH_BYTES;
@@ -64,6 +65,7 @@ impl DeviceState {
         let sketch = self.sketch.encode();
         writer.write(sketch.len() as u64, 10);
         writer.write_bytes(&sketch);
+        self.write_frequent(&mut writer);
         self.write_window(&mut writer, last_ns);
         writer.finish()
     }
@@ -100,6 +102,7 @@ impl DeviceState {
         if reader.read_bool()? {
             state.read_timestamps(&mut reader, version)?;
             state.read_moments(&mut reader)?;
+            state.read_frequent(&mut reader)?;
             let last_ns = state.range_ns.map_or(0, |(_, last)| last);
             state.window = Window::from_sorted(read_identities(&mut reader, |distance| last_ns - distance)?);
             state.check()?;

@@ -23,12 +23,19 @@ fn random_readings(random: &mut Random, length: u64) -> Vec<CountedReading> {
     (0..length).map(reading).collect()
 }
 
-/// A state as the aggregator would store it.
+/// A state as the aggregator would store it; one in four is past exactness, with a few frequent values.
 fn stored_state(random: &mut Random) -> DeviceState {
     let mut state = DeviceState::new();
-    for _ in 0..random.below(4) {
-        let length = random.below(40);
-        state.count(&random_readings(random, length));
+    let coarse = random.below(4) == 0;
+    let heavy = [random.normal(), 21.5, (random.normal() * 100.0).round() / 10.0];
+    for _ in 0..random.below(4) + u64::from(coarse) {
+        let length = random.below(40) + 110 * u64::from(coarse);
+        let mut readings = random_readings(random, length);
+        for reading in readings.iter_mut().filter(|_| coarse) {
+            let place = random.below(6) as usize;
+            reading.value = heavy.get(place).copied().unwrap_or_else(|| random.normal() * 3.0);
+        }
+        state.count(&readings);
         match random.below(3) {
             0 => {
                 drop(state.spill("sensor-0001", 4_000));
@@ -83,6 +90,7 @@ fn check_state(bytes: &[u8]) -> bool {
     let summary = state.summary();
     assert!(summary.mean >= summary.minimum && summary.mean <= summary.maximum);
     assert!(summary.median >= summary.minimum && summary.median <= summary.maximum);
+    assert!((0.0..=1.0).contains(&state.median_rank_error_bound()));
     assert!(summary.standard_deviation.is_none_or(|deviation| deviation >= 0.0 && deviation.is_finite()));
     assert!(summary.first_timestamp_ns <= summary.last_timestamp_ns);
     let years = -62_167_219_200_000_000_000..=253_402_300_799_999_999_999;
