@@ -17,8 +17,7 @@ fn setting(name: &str) -> Option<u64> {
 ///
 /// > What was counted stays counted, and the statistics are at every moment those of exactly the readings counted.
 ///
-/// > Whatever is delivered, a write keeps the limits of the service, and an item that of one write unit: no batch is too
-/// > large to be processed.
+/// > Whatever is delivered, a write keeps the limits of the service: no batch is too large to be processed.
 ///
 /// > When nothing fails any more, everything that is pending comes to an end.
 #[test]
