@@ -1,0 +1,24 @@
+output "function_name" {
+  description = "The function's name."
+  value       = module.function.function_name
+}
+
+output "role_arn" {
+  description = "The function's role."
+  value       = module.function.role_arn
+}
+
+output "event_source_mapping_arn" {
+  description = "The mapping's ARN, known once it is enabled."
+  value       = aws_lambda_event_source_mapping.stream.arn
+}
+
+output "policy_json" {
+  description = "What the function may do."
+  value       = data.aws_iam_policy_document.function.json
+}
+
+output "runtime_policy_json" {
+  description = "What every function may do."
+  value       = module.function.runtime_policy_json
+}

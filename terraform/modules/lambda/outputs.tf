@@ -1,0 +1,19 @@
+output "function_name" {
+  description = "The function's name."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "alias_arn" {
+  description = "What callers call."
+  value       = aws_lambda_alias.live.arn
+}
+
+output "role_arn" {
+  description = "The function's role."
+  value       = aws_iam_role.this.arn
+}
+
+output "runtime_policy_json" {
+  description = "What every function may do."
+  value       = data.aws_iam_policy_document.runtime.json
+}

@@ -1,0 +1,9 @@
+output "dashboard_name" {
+  description = "The dashboard's name."
+  value       = aws_cloudwatch_dashboard.this.dashboard_name
+}
+
+output "alarm_arns" {
+  description = "The alarms, by what they watch."
+  value       = { for watched, alarm in aws_cloudwatch_metric_alarm.this : watched => alarm.arn }
+}

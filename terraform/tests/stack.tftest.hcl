@@ -1,0 +1,160 @@
+# The whole stack on a mocked provider: how its modules are wired. Policies are mocked here and tested elsewhere.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:eu-central-1:123456789012:key/test" }
+  }
+
+  mock_resource "aws_kinesis_stream" {
+    defaults = { arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings" }
+  }
+
+  mock_resource "aws_kinesis_stream_consumer" {
+    defaults = { arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings/consumer/aggregator:1" }
+  }
+
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics" }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = {
+      arn = "arn:aws:sqs:eu-central-1:123456789012:dead-letters"
+      url = "https://sqs.eu-central-1.amazonaws.com/123456789012/dead-letters"
+    }
+  }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::streamgauge-archive-123456789012" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/test" }
+  }
+
+  override_resource {
+    target = aws_iam_role.put_records
+    values = { arn = "arn:aws:iam::123456789012:role/put-records" }
+  }
+
+  override_resource {
+    target = aws_iam_role.get_item
+    values = { arn = "arn:aws:iam::123456789012:role/get-item" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:test" }
+  }
+
+  mock_resource "aws_lambda_alias" {
+    defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:streamgauge-aggregator:live" }
+  }
+
+  mock_resource "aws_lambda_event_source_mapping" {
+    defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:event-source-mapping:1" }
+  }
+
+  mock_resource "aws_kinesis_firehose_delivery_stream" {
+    defaults = { arn = "arn:aws:firehose:eu-central-1:123456789012:deliverystream/streamgauge-archive" }
+  }
+}
+
+variables {
+  region              = "eu-central-1"
+  aggregator_zip_path = "tests/fixtures/function.zip"
+}
+
+run "one_apply_makes_the_stack" {
+  assert {
+    condition     = output.table_name == "device-statistics" && output.stream_name == "streamgauge-readings"
+    error_message = "Table and stream must have the contract's names."
+  }
+
+  assert {
+    condition     = local.archive_bucket_arn == "arn:aws:s3:::streamgauge-archive-123456789012"
+    error_message = "The bucket's name must be the account's own."
+  }
+
+  assert {
+    condition     = module.stream.consumer_arn == null && module.dead_letter.message_bytes_max == 262144
+    error_message = "Defaults must reach the modules."
+  }
+}
+
+run "the_first_apply_of_the_dead_letter_queue_sets_no_redrive_policy" {
+  module {
+    source = "./modules/dead-letter"
+  }
+
+  variables {
+    name               = "dead-letters"
+    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/test"
+    archive_bucket_arn = "arn:aws:s3:::archive"
+  }
+
+  # The mock makes up a word for what is not configured; a policy would be JSON.
+  assert {
+    condition     = !can(jsondecode(aws_sqs_queue.this.redrive_policy))
+    error_message = "The queue must have no redrive policy: looking must not move messages."
+  }
+}
+
+run "the_api_is_deployed_after_what_reads_the_stream" {
+  module {
+    source = "./modules/ingest"
+  }
+
+  variables {
+    name             = "test"
+    openapi_document = file("../crates/gateway/openapi.yaml")
+    stream_name      = "readings"
+    stream_arn       = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings"
+    table_name       = "device-statistics"
+    table_arn        = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics"
+    kms_key_arn      = "arn:aws:kms:eu-central-1:123456789012:key/test"
+    consumers        = ["mapping", "firehose"]
+  }
+
+  assert {
+    condition     = aws_api_gateway_deployment.this.triggers["consumers"] == "mapping firehose"
+    error_message = "The deployment must wait for the mapping and Firehose."
+  }
+
+  assert {
+    condition     = aws_api_gateway_deployment.this.triggers["body"] == sha256(aws_api_gateway_rest_api.this.body)
+    error_message = "Another body must be another deployment."
+  }
+
+  assert {
+    condition     = aws_api_gateway_stage.this.deployment_id == aws_api_gateway_deployment.this.id
+    error_message = "The stage must serve the deployment."
+  }
+
+  assert {
+    condition = {
+      for path, item in jsondecode(aws_api_gateway_rest_api.this.body).paths : path => values(item)[0]["x-amazon-apigateway-integration"].credentials if path != "/health"
+      } == {
+      "/data"        = aws_iam_role.put_record.arn
+      "/data/series" = aws_iam_role.put_record.arn
+      "/data/batch"  = aws_iam_role.put_records.arn
+      "/"            = aws_iam_role.get_item.arn
+    }
+    error_message = "Every integration must have the role of its action."
+  }
+}
