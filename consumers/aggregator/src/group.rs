@@ -76,7 +76,7 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         let early = self.clock.now();
         let mut before = Pages::new();
         if self.settings.is(Mutant::PagesReadBeforeItem) {
-            let days = readings.iter().map(|reading| UtcDay::of(reading.identity.timestamp_ns));
+            let days = readings.iter().map(|reading| UtcDay::of(reading.identity.timestamp_ns)).collect();
             before = self.read_days(device_id, days).await?;
         }
         let Some(found) = self.read_item(device_id).await? else {
@@ -84,7 +84,8 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         };
         let (reach, days) = days_to_read(found.state.as_ref(), readings, self.settings);
         let readings = &readings[..reach];
-        let mut pages = self.read_days(device_id, days.into_iter().filter(|day| !before.contains_key(day))).await?;
+        let days = days.into_iter().filter(|day| !before.contains_key(day)).collect();
+        let mut pages = self.read_days(device_id, days).await?;
         pages.append(&mut before);
         let late = self.clock.now();
         let now = if self.settings.is(Mutant::ClockReadBeforePages) { early } else { late };
@@ -143,7 +144,7 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         }
     }
 
-    async fn read_days(&self, device_id: &DeviceId, days: impl Iterator<Item = UtcDay>) -> Result<Pages, GroupFailure> {
+    async fn read_days(&self, device_id: &DeviceId, days: Vec<UtcDay>) -> Result<Pages, GroupFailure> {
         let read = |day| async move { Ok((day, self.read_day(device_id, day).await?)) };
         futures::stream::iter(days).map(read).buffer_unordered(DAYS_AT_ONCE).try_collect().await
     }

@@ -80,7 +80,12 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     tally(&group, &outcomes, &self.settings, &mut report, &mut rejected);
                 }
                 Err(failure) => {
-                    warn!(error = %failure.cause, "device group failed and will be delivered again");
+                    let device_id = group.device_id.as_str();
+                    warn!(
+                        device_id,
+                        error = failure.cause.as_ref() as &dyn std::error::Error,
+                        "device group failed and will be delivered again"
+                    );
                     report.failed_groups += 1;
                     let mut places = group.places.iter();
                     let is_wrong = self.settings.is(Mutant::HighWaterMarkPastFailure);
@@ -137,7 +142,10 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                 Ok(()) => *report.dead_letters.entry(rejected.rejection.reason).or_default() += 1,
                 Err(_) if self.settings.is(Mutant::DeadLetterNotAwaited) => {}
                 Err(error) => {
-                    warn!(%error, "dead letter was not taken and its record will be delivered again");
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "dead letter was not taken and its record will be delivered again"
+                    );
                     failed_records.insert(rejected.place.record);
                 }
             }

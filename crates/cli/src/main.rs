@@ -7,6 +7,7 @@ mod stats;
 mod up;
 
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Trustworthy streaming statistics for device readings: nothing counted twice, nothing lost.
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
         Command::Stats(args) => stats::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("streamgauge: {error:#}");
+        // Where standard error is gone, the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "streamgauge: {error:#}");
         ExitCode::from(2)
     })
 }

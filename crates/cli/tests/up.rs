@@ -236,3 +236,40 @@ fn csv_files_are_sent_whole_and_the_first_row_of_a_timestamp_stands() {
     assert_reconciled(&again);
     assert_eq!(answers(), before);
 }
+
+#[test]
+fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = streamgauge()
+        .args(["up", "--port", "0", "--api-key", "k", "--data-dir"])
+        .arg(directory.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0];
+    up.stderr.take().unwrap().read_exact(&mut first).unwrap();
+    let mut line = String::new();
+    BufReader::new(up.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let url = format!("{}/data", ready["ingest"].as_str().unwrap());
+    let post = support::agent().post(url).header("x-api-key", "k").content_type("application/json");
+    assert_eq!(post.send(reading("d", 0, 1.0).to_string()).unwrap().status(), 200);
+    std::process::Command::new("kill").arg("-TERM").arg(up.id().to_string()).status().unwrap();
+    assert_eq!(up.wait().unwrap().code(), Some(0));
+    assert_eq!(files(&directory.path().join("archive").join("raw")).len(), 1);
+}
+
+#[test]
+fn a_log_level_that_is_none_is_named_and_exits_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = streamgauge()
+        .env("STREAMGAUGE_LOG", "inf=o=")
+        .args(["up", "--port", "0", "--data-dir"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(up.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&up.stderr).contains("STREAMGAUGE_LOG"));
+}

@@ -125,7 +125,9 @@ fn next(
     let max_age = i64::try_from(limits.max_age.as_millis()).unwrap_or(i64::MAX);
     let hour_ends = (arrived_at.div_euclid(HOUR_MILLISECONDS) + 1) * HOUR_MILLISECONDS;
     let due_at = arrived_at.saturating_add(max_age).min(hour_ends);
-    if flush || due_at <= now || head.bytes - archived_bytes >= limits.max_bytes {
+    // What came ahead of the clock is due at once: the clock has been set back, and would not tell for long.
+    let ahead = arrived_at > now.saturating_add(max_age);
+    if flush || ahead || due_at <= now || head.bytes - archived_bytes >= limits.max_bytes {
         return Ok(Next::Due { first, arrived_at });
     }
     Ok(Next::DueIn(due_at - now))
@@ -222,8 +224,7 @@ fn read_chunk(transaction: &ReadTransaction, object: Object, room: u64) -> Resul
         if record.header.arrived_at.div_euclid(HOUR_MILLISECONDS) != hour {
             break;
         }
-        chunk.lines.extend(record.data);
-        chunk.lines.push(b'\n');
+        telemetry::push_lines(&record.data, &mut chunk.lines);
         chunk.last = key.value().1;
         if chunk.lines.len() as u64 >= room {
             break;

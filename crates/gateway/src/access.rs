@@ -6,10 +6,10 @@
 
 use crate::answer::Refusal;
 use crate::{ConfigError, GatewayConfig};
-use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
+use hyper::{StatusCode, Version};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use std::net::{IpAddr, SocketAddr};
@@ -91,9 +91,12 @@ impl Gatekeeper {
         }
     }
 
-    /// Whether the page opens without a login: on a loopback bind, reached under a loopback name, by no proxy.
+    /// Whether the page opens without a login: on a loopback bind, reached under a loopback name, by no proxy. A
+    /// configured host tells of a proxy; so does HTTP/1.0, which nginx speaks to what is behind it and no browser does.
     pub fn trusts(&self, head: &Parts, local: SocketAddr) -> bool {
         self.loopback
+            && self.extra_hosts.is_empty()
+            && head.version == Version::HTTP_11
             && self.host(head, local) == Some(OwnHost::Loopback)
             && !FORWARDED.iter().any(|name| head.headers.contains_key(*name))
     }

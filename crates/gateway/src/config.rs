@@ -45,7 +45,8 @@ impl Default for Limits {
         Limits {
             body_bytes: 256 * 1024,
             bodies_in_flight_bytes: 16 * 1024 * 1024,
-            connections: 1024,
+            // Below the usual limit of 1,024 open files, which storage needs some of.
+            connections: 768,
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(20),
             write_stall_time: Duration::from_secs(20),

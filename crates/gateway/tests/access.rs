@@ -161,7 +161,14 @@ fn a_foreign_origin_or_site_cannot_use_a_session() {
 #[test]
 fn a_server_behind_a_proxy_asks_for_a_login() {
     let server = Server::start_with(|config| config.extra_hosts = vec!["gauge.example".to_owned()]);
-    for header in [("host", "gauge.example"), ("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1")] {
+    // The last is what a proxy passes on that names neither its own host nor its visitor.
+    let headers = [
+        ("host", "gauge.example"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.1"),
+        ("accept", "*/*"),
+    ];
+    for header in headers {
         let page = get(&server, "/dashboard", &[header]);
         assert_eq!((page.status, page.header("set-cookie")), (200, None), "{header:?}");
         assert!(page.text().contains("name=\"api_key\""), "{header:?}");

@@ -23,8 +23,11 @@ const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const DIGEST_BYTES: usize = 16;
 /// Kinesis's limit of a partition key.
 const PARTITION_KEY_CHARACTERS: usize = 256;
-/// Records share their keys in the tables: a small aggregate could expand to one that exhausts memory.
-const EXPANDED_BYTES: usize = 64 * 1024 * 1024;
+/// Records share their keys in the tables: a small aggregate could expand to one that exhausts memory. So what it
+/// expands to, each record's own cost included, is at most this, or four times the aggregate where that is more.
+const EXPANDED_BYTES: usize = 4 * 1024 * 1024;
+/// What a record costs beside its key and data.
+const RECORD_BYTES: usize = 128;
 
 /// One record of an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +112,8 @@ pub fn deaggregate(data: &[u8]) -> Result<Vec<SubRecord>, BadAggregate> {
     if partition_keys.iter().any(|key| key.chars().count() > PARTITION_KEY_CHARACTERS) {
         return Err(BadAggregate::KeyTooLong);
     }
-    resolve(&partition_keys, &explicit_hash_keys, &records)
+    let room = EXPANDED_BYTES.max(message.len().saturating_mul(4));
+    resolve(&partition_keys, &explicit_hash_keys, &records, room)
 }
 
 /// A record as it stands in the message: its keys by index.
@@ -143,8 +147,8 @@ fn resolve(
     partition_keys: &[&str],
     explicit_hash_keys: &[&str],
     records: &[RawRecord<'_>],
+    mut room: usize,
 ) -> Result<Vec<SubRecord>, BadAggregate> {
-    let mut room = EXPANDED_BYTES;
     let mut sub_records = Vec::with_capacity(records.len());
     for (record, raw) in (0..).zip(records) {
         let in_table = |table: &[&str], index: u64, member| {
@@ -156,7 +160,8 @@ fn resolve(
             .explicit_hash_key_index
             .map(|index| in_table(explicit_hash_keys, index, "explicit_hash_key_index"))
             .transpose()?;
-        let size = partition_key.len() + explicit_hash_key.as_ref().map_or(0, String::len) + raw.data.len();
+        let size =
+            RECORD_BYTES + partition_key.len() + explicit_hash_key.as_ref().map_or(0, String::len) + raw.data.len();
         room = room.checked_sub(size).ok_or(BadAggregate::TooLarge)?;
         sub_records.push(SubRecord {
             partition_key,

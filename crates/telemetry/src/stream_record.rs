@@ -51,6 +51,19 @@ pub fn one_line(body: &[u8]) -> Vec<u8> {
     body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
+/// Appends a record to `lines` as the archive keeps it, one JSON document a line: a KPL aggregate as its records, each
+/// on a line of its own; what cannot be taken apart on one line as it is.
+pub fn push_lines(data: &[u8], lines: &mut Vec<u8>) {
+    each_part(data, |part, _| {
+        let record = match part {
+            Part::Record(record) => record,
+            Part::Bad(_) => data,
+        };
+        lines.extend(record.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        lines.push(b'\n');
+    });
+}
+
 enum Part<'a> {
     Record(&'a [u8]),
     Bad(Rejection),

@@ -73,3 +73,56 @@ fn one_line_changes_nothing_that_json_can_mean() {
     let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
     assert_eq!(parse(&line), parse(body));
 }
+
+#[test]
+fn the_archive_keeps_one_document_a_line_however_the_record_was_put() {
+    let pretty = b"{\"device_id\":\"d\",\r\n\"timestamp\":\"2026-01-31T12:00:00Z\",\n\"value\":1}";
+    let sub = |place| telemetry::kpl::SubRecord {
+        partition_key: "d".to_owned(),
+        explicit_hash_key: None,
+        data: pretty.to_vec(),
+        sub_sequence_number: place,
+    };
+    let packed = telemetry::kpl::aggregate(&[sub(0), sub(1)]);
+    let mut lines = Vec::new();
+    telemetry::push_lines(pretty, &mut lines);
+    telemetry::push_lines(&packed, &mut lines);
+    telemetry::push_lines(b"\xf3\x89\x9a\xc2\n", &mut lines);
+    let lines: Vec<_> = lines.split(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.len(), 5, "three documents, one damaged record, and nothing after the last line");
+    for line in &lines[..3] {
+        assert_eq!(parse_reading(line).unwrap(), parse_reading(pretty).unwrap());
+    }
+}
+
+#[test]
+fn a_small_aggregate_cannot_grow_into_much_memory() {
+    // 43,000 empty records that share one long key: 258 KB that would be 49 MB.
+    let sub = |place| telemetry::kpl::SubRecord {
+        partition_key: "k".repeat(250),
+        explicit_hash_key: None,
+        data: Vec::new(),
+        sub_sequence_number: place,
+    };
+    let packed = telemetry::kpl::aggregate(&(0..43_000).map(sub).collect::<Vec<_>>());
+    assert!(packed.len() < 300_000, "{}", packed.len());
+    let decoded = decode_record(&packed);
+    assert_eq!(decoded.len(), 1);
+    assert_eq!(decoded[0].outcome.as_ref().unwrap_err().reason, RejectReason::BadAggregate);
+}
+
+#[test]
+fn an_aggregate_of_many_small_readings_is_taken_whole() {
+    let data = |place: u64| {
+        let timestamp = telemetry::Timestamp::from_millisecond(1_700_000_000_000 + place as i64).unwrap();
+        json!({"device_id": "device-1", "timestamp": timestamp, "value": place}).to_string().into_bytes()
+    };
+    let sub = |place| telemetry::kpl::SubRecord {
+        partition_key: "device-1".to_owned(),
+        explicit_hash_key: None,
+        data: data(place),
+        sub_sequence_number: place,
+    };
+    let packed = telemetry::kpl::aggregate(&(0..100_000).map(sub).collect::<Vec<_>>());
+    assert_eq!(decode_record(&packed).iter().filter(|decoded| decoded.outcome.is_ok()).count(), 100_000);
+}

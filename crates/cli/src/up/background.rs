@@ -24,7 +24,7 @@ pub async fn archive(storage: EmbeddedStorage, cancelled: CancellationToken) {
         let pause = match storage.archive_raw(ArchiveLimits::default(), false).await {
             Ok(run) => run.next_call_in,
             Err(error) => {
-                warn!(%error, "archiving failed and will be tried again");
+                warn!(error = &error as &dyn std::error::Error, "archiving failed and will be tried again");
                 RETRY_INTERVAL
             }
         };
@@ -38,7 +38,7 @@ pub async fn archive(storage: EmbeddedStorage, cancelled: CancellationToken) {
 /// Archives what has not fallen due yet.
 pub async fn archive_the_rest(storage: &EmbeddedStorage) {
     if let Err(error) = storage.archive_raw(ArchiveLimits::default(), true).await {
-        warn!(%error, "the newest readings will be archived by the next run");
+        warn!(error = &error as &dyn std::error::Error, "the newest readings will be archived by the next run");
     }
 }
 
@@ -50,7 +50,7 @@ pub async fn trim(storage: EmbeddedStorage, cancelled: CancellationToken) {
             () = cancelled.cancelled() => return,
         }
         if let Err(error) = storage.trim().await {
-            warn!(%error, "trimming failed and will be tried again");
+            warn!(error = &error as &dyn std::error::Error, "trimming failed and will be tried again");
         }
     }
 }
@@ -62,7 +62,7 @@ pub async fn wait_until_nothing_is_pending(storage: &EmbeddedStorage, limit: Dur
         match storage.accounting().await {
             Ok(accounts) if accounts.pending == 0 => return,
             Ok(_) => sleep(Duration::from_millis(20)).await,
-            Err(error) => return warn!(%error, "cannot tell what is pending"),
+            Err(error) => return warn!(error = &error as &dyn std::error::Error, "cannot tell what is pending"),
         }
     }
     warn!("not everything was processed in time; the next run carries on");

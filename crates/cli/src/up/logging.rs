@@ -1,15 +1,18 @@
 //! Log lines on standard error, above the live picture where there is one.
 
 use super::screen::Screen;
+use anyhow::Context as _;
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Starts logging at the level of `STREAMGAUGE_LOG`: `info` where standard error is no terminal, else `warn`, because
 /// there the picture says the rest.
-pub fn init(screen: &Screen) {
+pub fn init(screen: &Screen) -> anyhow::Result<()> {
     let default = if screen.is_live() { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("STREAMGAUGE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let level = std::env::var("STREAMGAUGE_LOG").ok().filter(|level| !level.is_empty());
+    let filter = EnvFilter::try_new(level.as_deref().unwrap_or(default))
+        .context("STREAMGAUGE_LOG: must be a level: error, warn, info or debug")?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -17,6 +20,7 @@ pub fn init(screen: &Screen) {
         .with_writer(AboveScreen(screen.clone()));
     // A second initialisation can only be a test's; the first one stands.
     let _ = subscriber.try_init();
+    Ok(())
 }
 
 struct AboveScreen(Screen);

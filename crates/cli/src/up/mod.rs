@@ -78,7 +78,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Runs the pipeline until Ctrl-C or SIGTERM.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = screen::Screen::new();
-    logging::init(&screen);
+    logging::init(&screen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8)))
         .enable_all()
@@ -98,7 +98,8 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
     let storage = open(args)?;
-    let api_key = match &args.api_key {
+    // An empty variable is an unset one.
+    let api_key = match args.api_key.as_ref().filter(|key| !key.is_empty()) {
         Some(key) => key.clone(),
         None => api_key::load_or_create(&args.data_dir)?,
     };
@@ -134,8 +135,10 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             mapping.cancel();
             processing.await.context("the event source mapping panicked")??;
             rest.cancel();
-            for task in [archiving, trimming, showing] {
-                task.await.context("a background task panicked")?;
+            for (name, task) in [("archiving", archiving), ("trimming", trimming), ("the live picture", showing)] {
+                if let Err(error) = task.await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "{name} ended early");
+                }
             }
             background::archive_the_rest(&storage).await;
             anyhow::Ok(())

@@ -5,7 +5,7 @@ use embedded::{Accounting, EmbeddedStorage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::StatisticsItem;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 use telemetry::DeviceId;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ impl Screen {
 /// Shows the pipeline until cancelled.
 pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancelled: CancellationToken) {
     if !screen.is_live() {
-        eprintln!("streamgauge: dashboard at {url}/dashboard; SIGTERM or Ctrl-C drains and ends");
+        say(&format!("dashboard at {url}/dashboard; SIGTERM or Ctrl-C drains and ends"));
     }
     let interval = if screen.is_live() { DRAW_INTERVAL } else { LINE_INTERVAL };
     let mut before: Option<(Instant, u64)> = None;
@@ -70,7 +70,7 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancell
                 let devices = storage.statistics().list(None, DEVICES_SHOWN + 1).await.unwrap_or_default();
                 screen.bar.set_message(picture(&url, &accounts, rate, &devices));
             } else {
-                eprintln!("streamgauge: {}", totals(&accounts, rate));
+                say(&totals(&accounts, rate));
             }
         }
         tokio::select! {
@@ -78,6 +78,11 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancell
             () = cancelled.cancelled() => return,
         }
     }
+}
+
+/// A line for people. Where standard error is gone there is nobody to tell, and the pipeline goes on.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "streamgauge: {line}");
 }
 
 fn picture(url: &str, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {
