@@ -279,7 +279,10 @@ impl QuantileSketch {
         let below = sketch.order_statistic(position.floor() as u64);
         let above = sketch.order_statistic(position.ceil() as u64);
         let fraction = position - position.floor();
-        Some(if below == above { below } else { below * (1.0 - fraction) + above * fraction })
+        // Subnormals have few bits: halves of them round to steps that would not rise with q.
+        let scale = if below.abs().max(above.abs()) < 1e-290 { 2f64.powi(200) } else { 1.0 };
+        let between = below * scale * (1.0 - fraction) + above * scale * fraction;
+        Some(if below == above { below } else { between / scale })
     }
 
     /// The estimate of the value at index `index` (from 0) of the sorted values.

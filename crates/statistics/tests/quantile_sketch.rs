@@ -268,3 +268,11 @@ proptest! {
         prop_assert_eq!(stored.unwrap().count(), length as u64);
     }
 }
+
+#[test]
+fn quantiles_between_subnormals_rise_with_q() {
+    let mut sketch = QuantileSketch::new(448);
+    [2u64, 3, 5, 6].iter().for_each(|units| sketch.push(f64::from_bits(*units)));
+    let quantiles: Vec<_> = (0..=1_000).map(|step| sketch.quantile(f64::from(step) / 1_000.0)).collect();
+    assert!(quantiles.is_sorted_by(|one, two| one <= two), "{quantiles:?}");
+}
