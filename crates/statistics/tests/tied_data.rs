@@ -115,6 +115,7 @@ fn a_median_that_is_tied_by_a_tenth_of_the_readings_is_found_and_no_answer_leave
         if ties >= 0.1 {
             beyond_the_sketch += u32::from(sketch_error(&values) > 0.005);
             (tied, exact, worst) = (tied + 1, exact + i32::from(error == 0.0), worst.max(error));
+            // Measured, not proved: of other seeds about one mixture in 600 is over (docs/statistics.md).
             assert!(error <= 0.005, "case {case}: {error} with ties of {ties}, bound {bound}");
         }
     }
