@@ -224,7 +224,7 @@ fn read_chunk(transaction: &ReadTransaction, object: Object, room: u64) -> Resul
         if record.header.arrived_at.div_euclid(HOUR_MILLISECONDS) != hour {
             break;
         }
-        telemetry::push_lines(&record.data, &mut chunk.lines);
+        telemetry::push_lines(record.data, &mut chunk.lines);
         chunk.last = key.value().1;
         if chunk.lines.len() as u64 >= room {
             break;
