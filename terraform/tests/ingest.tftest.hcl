@@ -138,6 +138,16 @@ run "integrations" {
     error_message = "Only a service's 200 may become 200."
   }
 
+  # The import fails where an integration answers what its operation does not have.
+  assert {
+    condition = alltrue(flatten([
+      for path, item in output.body.paths : [
+        for response in values(values(item)[0]["x-amazon-apigateway-integration"].responses) : contains(keys(values(item)[0].responses), response.statusCode)
+      ]
+    ]))
+    error_message = "An integration may answer with its operation's statuses alone."
+  }
+
   assert {
     condition = (
       output.body.paths["/health"].get["x-amazon-apigateway-integration"].type == "mock"

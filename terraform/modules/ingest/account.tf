@@ -20,6 +20,8 @@ resource "aws_api_gateway_account" "this" {
   count = var.manage_account_logging_role ? 1 : 0
 
   cloudwatch_role_arn = aws_iam_role.account[0].arn
+  # Else the region would go on naming a role that is gone.
+  reset_on_delete = true
 
   depends_on = [aws_iam_role_policy_attachment.account]
 }
