@@ -25,6 +25,7 @@ module "encryption" {
 
 module "ingest" {
   source = "./modules/ingest"
+  count  = var.ingest_enabled ? 1 : 0
 
   name                        = var.name
   openapi_document            = file("${path.root}/../crates/gateway/openapi.yaml")
@@ -134,8 +135,9 @@ module "observability" {
   source = "./modules/observability"
 
   name                          = var.name
-  api_name                      = module.ingest.api_name
-  api_stage_name                = module.ingest.stage_name
+  api_enabled                   = var.ingest_enabled
+  api_name                      = one(module.ingest[*].api_name)
+  api_stage_name                = one(module.ingest[*].stage_name)
   stream_name                   = module.stream.name
   function_name                 = module.aggregator.function_name
   table_name                    = module.statistics.table_name

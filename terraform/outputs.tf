@@ -1,17 +1,17 @@
 output "url" {
-  description = "Where to post, and to ask."
-  value       = module.ingest.url
+  description = "Where to post, and to ask; null without the API."
+  value       = one(module.ingest[*].url)
 }
 
 output "api_keys" {
-  description = "The API's keys, by name."
-  value       = module.ingest.api_keys
+  description = "The API's keys, by name; null without the API."
+  value       = one(module.ingest[*].api_keys)
   sensitive   = true
 }
 
 output "domain_target" {
   description = "What your domain name's alias record points at; null without a domain name."
-  value       = module.ingest.domain_target
+  value       = one(module.ingest[*].domain_target)
 }
 
 output "stream_name" {

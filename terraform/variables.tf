@@ -57,6 +57,12 @@ variable "iterator_age_seconds_max" {
 
 # Ingest
 
+variable "ingest_enabled" {
+  description = "Whether there is an API. Without one, producers put straight into the stream, and read the table."
+  type        = bool
+  default     = true
+}
+
 variable "stage_name" {
   description = "The API's stage, the first part of the URL's path."
   type        = string

@@ -83,3 +83,22 @@ run "dashboard" {
     error_message = "Widgets must fit the dashboard's 24 columns."
   }
 }
+
+run "without_an_api_nothing_watches_one" {
+  command = plan
+
+  module {
+    source = "./modules/observability"
+  }
+
+  variables {
+    api_enabled    = false
+    api_name       = null
+    api_stage_name = null
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.this), "api-errors") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "AWS/ApiGateway")
+    error_message = "An API that is not there must not be watched."
+  }
+}

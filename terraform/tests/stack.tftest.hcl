@@ -92,8 +92,24 @@ run "one_apply_makes_the_stack" {
   }
 
   assert {
-    condition     = module.stream.consumer_arn == null && module.dead_letter.message_bytes_max == 262144
+    condition     = length(module.ingest) == 1 && module.stream.consumer_arn == null && module.dead_letter.message_bytes_max == 262144
     error_message = "Defaults must reach the modules."
+  }
+}
+
+run "without_the_api_the_rest_stands" {
+  variables {
+    ingest_enabled = false
+  }
+
+  assert {
+    condition     = length(module.ingest) == 0 && output.url == null && output.api_keys == null
+    error_message = "There must be no API."
+  }
+
+  assert {
+    condition     = output.stream_name == "streamgauge-readings" && !can(module.observability.alarm_arns["api-errors"])
+    error_message = "The rest of the stack must stand, and nothing watch an API."
   }
 }
 

@@ -75,7 +75,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = local.alarms
+  for_each = { for watched, alarm in local.alarms : watched => alarm if var.api_enabled || alarm.namespace != "AWS/ApiGateway" }
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.description
@@ -131,7 +131,7 @@ resource "aws_cloudwatch_dashboard" "this" {
 
   dashboard_body = jsonencode({
     widgets = [
-      for index, widget in local.widgets : {
+      for index, widget in [for widget in local.widgets : widget if var.api_enabled || widget.metrics[0][0] != "AWS/ApiGateway"] : {
         type   = "metric"
         width  = 12
         height = 6

@@ -4,13 +4,15 @@ variable "name" {
 }
 
 variable "api_name" {
-  description = "The API."
+  description = "The API, if there is one."
   type        = string
+  nullable    = true
 }
 
 variable "api_stage_name" {
-  description = "The API's stage."
+  description = "The API's stage, if there is one."
   type        = string
+  nullable    = true
 }
 
 variable "stream_name" {
@@ -36,6 +38,12 @@ variable "dead_letter_queue_name" {
 variable "delivery_stream_name" {
   description = "The archive's Firehose stream."
   type        = string
+}
+
+variable "api_enabled" {
+  description = "Whether there is an API to watch."
+  type        = bool
+  default     = true
 }
 
 variable "metrics_namespace" {
