@@ -271,7 +271,7 @@ run "stage" {
   }
 
   assert {
-    condition     = aws_api_gateway_usage_plan.this.throttle_settings[0].rate_limit == 1000 && length(aws_api_gateway_usage_plan.this.quota_settings) == 0
+    condition     = aws_api_gateway_usage_plan.this.throttle_settings[0].rate_limit == 1000 && aws_api_gateway_usage_plan.this.throttle_settings[0].burst_limit == 2000 && length(aws_api_gateway_usage_plan.this.quota_settings) == 0
     error_message = "The usage plan must throttle each key, without a quota by default."
   }
 
