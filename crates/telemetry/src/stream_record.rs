@@ -48,7 +48,11 @@ pub fn reading_payloads(data: &[u8]) -> Vec<Vec<u8>> {
 
 /// A JSON body on one line: CR and LF, which JSON strings cannot hold, become spaces.
 pub fn one_line(body: &[u8]) -> Vec<u8> {
-    body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
+    on_one_line(body).collect()
+}
+
+fn on_one_line(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    bytes.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte })
 }
 
 /// Appends a record to `lines` as the archive keeps it, one JSON document a line: a KPL aggregate as its records, each
@@ -59,7 +63,7 @@ pub fn push_lines(data: &[u8], lines: &mut Vec<u8>) {
             Part::Record(record) => record,
             Part::Bad(_) => data,
         };
-        lines.extend(record.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        lines.extend(on_one_line(record));
         lines.push(b'\n');
     });
 }
