@@ -51,6 +51,7 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
 }
 
 resource "aws_cloudwatch_log_group" "firehose" {
+  #checkov:skip=CKV_AWS_338: how long logs are kept is the user's choice; they hold no readings and nothing that is needed for a year
   name              = local.log_group_name
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

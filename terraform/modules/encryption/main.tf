@@ -17,6 +17,9 @@ resource "aws_kms_alias" "this" {
 }
 
 data "aws_iam_policy_document" "key" {
+  #checkov:skip=CKV_AWS_109: the account may manage its key; without this statement nobody could
+  #checkov:skip=CKV_AWS_111: in a key's policy, * is that key alone
+  #checkov:skip=CKV_AWS_356: in a key's policy, * is that key alone
   # In a key's policy, `*` is that key. Without this statement nobody could ever change the key again.
   statement {
     sid       = "AccountAdministersKey"
