@@ -34,7 +34,7 @@ module "ingest" {
   table_name                  = module.statistics.table_name
   table_arn                   = module.statistics.table_arn
   kms_key_arn                 = module.encryption.key_arn
-  consumers                   = [module.aggregator.event_source_mapping_arn, module.archive.delivery_stream_arn]
+  consumers                   = [module.aggregator.event_source_mapping_arn, module.archive_delivery.arn]
   stage_name                  = var.stage_name
   throttling_rate_limit       = var.throttling_rate_limit
   throttling_burst_limit      = var.throttling_burst_limit
@@ -117,18 +117,25 @@ module "archive" {
   source = "./modules/archive"
 
   bucket_name                  = local.archive_bucket_name
-  delivery_stream_name         = "${var.name}-archive"
-  stream_arn                   = module.stream.arn
   dead_letter_queue_arn        = module.dead_letter.queue_arn
   kms_key_arn                  = module.encryption.key_arn
-  buffering_size_mb            = var.archive_buffering_size_mb
-  buffering_interval_seconds   = var.archive_buffering_interval_seconds
   object_lock_days             = var.archive_object_lock_days
   object_lock_mode             = var.archive_object_lock_mode
   raw_transition_days          = var.archive_transition_days
   raw_transition_storage_class = var.archive_transition_storage_class
-  log_retention_days           = var.log_retention_days
   force_destroy                = !var.deletion_protection
+}
+
+module "archive_delivery" {
+  source = "./modules/archive-delivery"
+
+  name                       = "${var.name}-archive"
+  stream_arn                 = module.stream.arn
+  bucket_arn                 = module.archive.bucket_arn
+  kms_key_arn                = module.encryption.key_arn
+  buffering_size_mb          = var.archive_buffering_size_mb
+  buffering_interval_seconds = var.archive_buffering_interval_seconds
+  log_retention_days         = var.log_retention_days
 }
 
 module "observability" {
@@ -142,7 +149,7 @@ module "observability" {
   function_name                 = module.aggregator.function_name
   table_name                    = module.statistics.table_name
   dead_letter_queue_name        = module.dead_letter.queue_name
-  delivery_stream_name          = module.archive.delivery_stream_name
+  delivery_stream_name          = module.archive_delivery.name
   metrics_namespace             = var.metrics_namespace
   iterator_age_seconds_max      = var.iterator_age_seconds_max
   archive_freshness_seconds_max = var.archive_buffering_interval_seconds + 600

@@ -11,6 +11,11 @@ provider "aws" {
 }
 
 override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+override_data {
   target = module.function.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
@@ -167,15 +172,28 @@ run "permissions" {
       KeepDeadLetters        = { actions = toset(["s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/dead-letters/*", "arn:aws:s3:::archive/aws/lambda/*"]) }
       FindFailureDestination = { actions = toset(["s3:ListBucket"]), resources = toset([var.archive_bucket_arn]) }
       UseKey                 = { actions = toset(["kms:Decrypt", "kms:GenerateDataKey"]), resources = toset([var.kms_key_arn]) }
+      UseArchiveKey          = { actions = toset(["kms:Decrypt", "kms:GenerateDataKey"]), resources = toset([var.kms_key_arn]) }
     }
     error_message = "The function may do these things and nothing else."
   }
 
   assert {
-    condition = one([
-      for statement in jsondecode(data.aws_iam_policy_document.function.json).Statement : toset(statement.Condition.StringEquals["kms:ViaService"]) if statement.Sid == "UseKey"
-    ]) == toset([for service in ["dynamodb", "kinesis", "s3", "sqs"] : "${service}.eu-central-1.amazonaws.com"])
-    error_message = "The key may be used through the four services alone."
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.function.json).Statement :
+      statement.Sid => toset(flatten([statement.Condition.StringEquals["kms:ViaService"]])) if can(statement.Condition.StringEquals["kms:ViaService"])
+      } == {
+      UseKey        = toset([for service in ["dynamodb", "kinesis", "sqs"] : "${service}.eu-central-1.amazonaws.com"])
+      UseArchiveKey = toset(["s3.eu-central-1.amazonaws.com"])
+    }
+    error_message = "Keys may be used through the four services alone."
+  }
+
+  assert {
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.function.json).Statement :
+      statement.Sid => statement.Condition.StringEquals["s3:ResourceAccount"] if can(statement.Condition.StringEquals["s3:ResourceAccount"])
+    } == { KeepDeadLetters = "123456789012", FindFailureDestination = "123456789012" }
+    error_message = "Dead letters may go to this account's bucket alone."
   }
 
   # The list of what may name every resource: X-Ray, which has none to name.
@@ -200,5 +218,41 @@ run "permissions" {
       for statement in jsondecode(output.runtime_policy_json).Statement : statement.Resource if statement.Sid == "WriteLog"
     ]) == "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/aggregator:*"
     error_message = "The function may write its own log alone."
+  }
+}
+
+run "an_archive_in_another_account" {
+  command = plan
+
+  module {
+    source = "./modules/aggregator"
+  }
+
+  variables {
+    archive_account_id  = "222222222222"
+    archive_kms_key_arn = "arn:aws:kms:eu-central-1:222222222222:key/archive"
+  }
+
+  assert {
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.function.json).Statement : statement.Sid => statement.Resource if startswith(statement.Sid, "Use")
+      } == {
+      UseKey        = var.kms_key_arn
+      UseArchiveKey = var.archive_kms_key_arn
+    }
+    error_message = "The function must have the use of both keys."
+  }
+
+  assert {
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.function.json).Statement :
+      statement.Sid => statement.Condition.StringEquals["s3:ResourceAccount"] if can(statement.Condition.StringEquals["s3:ResourceAccount"])
+    } == { KeepDeadLetters = "222222222222", FindFailureDestination = "222222222222" }
+    error_message = "Dead letters may go to the other account's bucket, as long as it is the other account's."
+  }
+
+  assert {
+    condition     = output.role_arn == "arn:aws:iam::123456789012:role/aggregator"
+    error_message = "The role must be this account's, and known before it is there."
   }
 }

@@ -1,4 +1,4 @@
-# Bucket and Firehose, by the real provider without an account.
+# The bucket, by the real provider without an account.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -10,15 +10,8 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 
-override_data {
-  target = data.aws_caller_identity.current
-  values = { account_id = "123456789012" }
-}
-
 variables {
   bucket_name           = "archive"
-  delivery_stream_name  = "archive"
-  stream_arn            = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings"
   dead_letter_queue_arn = "arn:aws:sqs:eu-central-1:123456789012:dead-letters"
   kms_key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/test"
 }
@@ -130,74 +123,57 @@ run "object_lock" {
   }
 }
 
-run "firehose" {
+run "roles_of_another_account_are_let_in_to_their_prefixes" {
   command = plan
 
   module {
     source = "./modules/archive"
   }
 
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.kinesis_source_configuration[0].kinesis_stream_arn == var.stream_arn
-    error_message = "Firehose must read the stream by itself."
-  }
-
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].prefix == "raw/dt=!{timestamp:yyyy-MM-dd}/hour=!{timestamp:HH}/"
-    error_message = "Raw objects must lie under day and hour of arrival."
-  }
-
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].custom_time_zone == "UTC"
-    error_message = "Days and hours must be those of UTC."
-  }
-
-  assert {
-    condition     = startswith(aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].error_output_prefix, "delivery-errors/")
-    error_message = "What Firehose cannot deliver must lie apart from raw/."
-  }
-
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].compression_format == "GZIP" && aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].file_extension == ".gz"
-    error_message = "Raw objects must be gzip, and say so."
-  }
-
-  assert {
-    condition     = [for processor in aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].processing_configuration[0].processors : processor.type] == ["AppendDelimiterToRecord"]
-    error_message = "Each document must end its line."
-  }
-
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].kms_key_arn == var.kms_key_arn
-    error_message = "Firehose must encrypt with the stack's key."
-  }
-
-  assert {
-    condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].cloudwatch_logging_options[0].enabled
-    error_message = "Firehose must say what it cannot deliver."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_log_group.firehose.kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.firehose.retention_in_days == 90
-    error_message = "Firehose's log must be encrypted, and kept for 90 days."
-  }
-
-  assert {
-    condition     = jsondecode(data.aws_iam_policy_document.firehose_trust.json).Statement[0].Condition.StringEquals["sts:ExternalId"] == "123456789012"
-    error_message = "Firehose may take the role for this account alone."
+  variables {
+    delivery_role_arn   = "arn:aws:iam::111111111111:role/delivery"
+    aggregator_role_arn = "arn:aws:iam::111111111111:role/aggregator"
   }
 
   assert {
     condition = {
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement :
-      statement.Sid => { actions = toset(flatten([statement.Action])), resources = toset(flatten([statement.Resource])) }
+      for statement in jsondecode(data.aws_iam_policy_document.bucket.json).Statement :
+      statement.Sid => { actions = toset(flatten([statement.Action])), resources = toset(flatten([statement.Resource])) } if statement.Effect == "Allow"
       } == {
-      ReadStream   = { actions = toset(["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]), resources = toset([var.stream_arn]) }
-      FindBucket   = { actions = toset(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]), resources = toset(["arn:aws:s3:::archive"]) }
-      WriteObjects = { actions = toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/raw/*", "arn:aws:s3:::archive/delivery-errors/*"]) }
-      UseKey       = { actions = toset(["kms:Decrypt", "kms:GenerateDataKey"]), resources = toset([var.kms_key_arn]) }
-      WriteLog     = { actions = toset(["logs:PutLogEvents"]), resources = toset(["arn:aws:logs:eu-central-1:123456789012:log-group:/aws/kinesisfirehose/archive:log-stream:delivery"]) }
+      DeliveryFindsBucket   = { actions = toset(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]), resources = toset(["arn:aws:s3:::archive"]) }
+      DeliveryWrites        = { actions = toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"]), resources = toset(["arn:aws:s3:::archive/raw/*", "arn:aws:s3:::archive/delivery-errors/*"]) }
+      AggregatorFindsBucket = { actions = toset(["s3:ListBucket"]), resources = toset(["arn:aws:s3:::archive"]) }
+      AggregatorWrites      = { actions = toset(["s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/dead-letters/*", "arn:aws:s3:::archive/aws/lambda/*"]) }
     }
-    error_message = "Firehose may do these things and nothing else."
+    error_message = "The other account's roles may do these things and nothing else."
   }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(data.aws_iam_policy_document.bucket.json).Statement :
+      statement.Principal == { AWS = "arn:aws:iam::111111111111:root" }
+      && statement.Condition == { ArnEquals = { "aws:PrincipalArn" = startswith(statement.Sid, "Delivery") ? var.delivery_role_arn : var.aggregator_role_arn } }
+      if statement.Effect == "Allow"
+    ])
+    error_message = "Of the other account the two roles alone may be let in."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(data.aws_iam_policy_document.bucket.json).Statement : statement.Sid if statement.Effect == "Deny"] == ["TlsOnly"]
+    error_message = "The other account must use TLS too."
+  }
+}
+
+run "a_queue_of_another_region_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/archive"
+  }
+
+  variables {
+    dead_letter_queue_arn = "arn:aws:sqs:us-east-1:123456789012:dead-letters"
+  }
+
+  expect_failures = [aws_s3_bucket_notification.failures]
 }

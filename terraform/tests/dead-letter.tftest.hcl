@@ -84,3 +84,28 @@ run "queue" {
     error_message = "The queue must refuse requests without TLS."
   }
 }
+
+run "a_bucket_in_another_account" {
+  command = plan
+
+  module {
+    source = "./modules/dead-letter"
+  }
+
+  variables {
+    name               = "dead-letters"
+    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/test"
+    archive_bucket_arn = "arn:aws:s3:::archive"
+    archive_account_id = "222222222222"
+  }
+
+  assert {
+    condition = one([
+      for statement in jsondecode(data.aws_iam_policy_document.queue.json).Statement : statement.Condition if statement.Effect == "Allow"
+      ]) == {
+      ArnEquals    = { "aws:SourceArn" = "arn:aws:s3:::archive" }
+      StringEquals = { "aws:SourceAccount" = "222222222222" }
+    }
+    error_message = "S3 alone may send, for the other account's archive bucket alone."
+  }
+}

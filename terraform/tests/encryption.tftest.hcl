@@ -55,3 +55,51 @@ run "key" {
     error_message = "Log groups and bucket notifications of this account alone may use the key."
   }
 }
+
+run "another_accounts_writers" {
+  command = plan
+
+  module {
+    source = "./modules/encryption"
+  }
+
+  variables {
+    name             = "test"
+    writer_role_arns = ["arn:aws:iam::111111111111:role/delivery", "arn:aws:iam::111111111111:role/aggregator"]
+  }
+
+  assert {
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement if statement.Sid == "WritersOfOtherAccounts"]) == jsonencode([{
+      Sid       = "WritersOfOtherAccounts"
+      Effect    = "Allow"
+      Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
+      Resource  = "*"
+      Principal = { AWS = "arn:aws:iam::111111111111:root" }
+      Condition = {
+        ArnEquals    = { "aws:PrincipalArn" = var.writer_role_arns }
+        StringEquals = { "kms:ViaService" = "s3.eu-central-1.amazonaws.com" }
+      }
+    }])
+    error_message = "The other account's roles may use the key through S3, and for nothing else."
+  }
+}
+
+run "notifications_of_another_accounts_bucket" {
+  command = plan
+
+  module {
+    source = "./modules/encryption"
+  }
+
+  variables {
+    name              = "test"
+    bucket_account_id = "222222222222"
+  }
+
+  assert {
+    condition = one([
+      for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Condition if statement.Sid == "BucketNotifications"
+    ]) == { StringEquals = { "aws:SourceAccount" = "222222222222" } }
+    error_message = "The other account's bucket notifications must be able to use the key."
+  }
+}

@@ -19,7 +19,7 @@ variables {
   function_name = "function"
   description   = "A function"
   zip_path      = "tests/fixtures/function.zip"
-  policy_json   = "{}"
+  policy_json   = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"sqs:SendMessage\",\"Resource\":\"arn:aws:sqs:eu-central-1:123456789012:queue\"}]}"
   environment   = { NAME = "value" }
   kms_key_arn   = "arn:aws:kms:eu-central-1:123456789012:key/test"
 }

@@ -1,6 +1,11 @@
 # The Lambda that counts, and the mapping that feeds it.
 
+data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
+
+locals {
+  archive_account_id = coalesce(var.archive_account_id, data.aws_caller_identity.current.account_id)
+}
 
 module "function" {
   source = "../lambda"
@@ -97,12 +102,25 @@ data "aws_iam_policy_document" "function" {
       "${var.archive_bucket_arn}/dead-letters/*",
       "${var.archive_bucket_arn}/aws/lambda/*",
     ]
+
+    # Who takes over the name of a bucket that was deleted must not be sent what it got.
+    condition {
+      test     = "StringEquals"
+      variable = "s3:ResourceAccount"
+      values   = [local.archive_account_id]
+    }
   }
 
   statement {
     sid       = "FindFailureDestination"
     actions   = ["s3:ListBucket"]
     resources = [var.archive_bucket_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "s3:ResourceAccount"
+      values   = [local.archive_account_id]
+    }
   }
 
   statement {
@@ -113,7 +131,19 @@ data "aws_iam_policy_document" "function" {
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = [for service in ["dynamodb", "kinesis", "s3", "sqs"] : "${service}.${data.aws_region.current.name}.amazonaws.com"]
+      values   = [for service in ["dynamodb", "kinesis", "sqs"] : "${service}.${data.aws_region.current.name}.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "UseArchiveKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [coalesce(var.archive_kms_key_arn, var.kms_key_arn)]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
     }
   }
 }

@@ -4,7 +4,7 @@ output "function_name" {
 }
 
 output "role_arn" {
-  description = "The function's role."
+  description = "The function's role, known before the role is there."
   value       = module.function.role_arn
 }
 

@@ -49,8 +49,20 @@ variable "archive_bucket_arn" {
   type        = string
 }
 
+variable "archive_account_id" {
+  description = "That bucket's account, without which nothing is written; null: this one."
+  type        = string
+  default     = null
+}
+
+variable "archive_kms_key_arn" {
+  description = "That bucket's key; null: the one of all else."
+  type        = string
+  default     = null
+}
+
 variable "kms_key_arn" {
-  description = "The key of stream, table, queue, bucket and log."
+  description = "The key of stream, table, queue and log."
   type        = string
 }
 

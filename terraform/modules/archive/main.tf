@@ -1,10 +1,24 @@
-# Everything that was posted, by arrival, in a bucket that keeps it.
+# Everything that was posted, by arrival, in a bucket that keeps it: in the account of the pipeline, or in one of its own,
+# in the region of the dead-letter queue, because S3 tells queues of its own region alone.
 
 data "aws_partition" "current" {}
+data "aws_region" "current" {}
 
 locals {
   # From names rather than attributes, so that a plan shows the policies whole before anything is there.
   bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket_name}"
+
+  # What roles of other accounts may do, beside what their own policies say.
+  grants = concat(
+    var.delivery_role_arn == null ? [] : [
+      { sid = "DeliveryFindsBucket", role_arn = var.delivery_role_arn, actions = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], resources = [local.bucket_arn] },
+      { sid = "DeliveryWrites", role_arn = var.delivery_role_arn, actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"], resources = ["${local.bucket_arn}/raw/*", "${local.bucket_arn}/delivery-errors/*"] },
+    ],
+    var.aggregator_role_arn == null ? [] : [
+      { sid = "AggregatorFindsBucket", role_arn = var.aggregator_role_arn, actions = ["s3:ListBucket"], resources = [local.bucket_arn] },
+      { sid = "AggregatorWrites", role_arn = var.aggregator_role_arn, actions = ["s3:PutObject"], resources = ["${local.bucket_arn}/dead-letters/*", "${local.bucket_arn}/aws/lambda/*"] },
+    ],
+  )
 }
 
 resource "aws_s3_bucket" "this" {
@@ -129,6 +143,29 @@ data "aws_iam_policy_document" "bucket" {
       values   = ["false"]
     }
   }
+
+  # The account as the principal and its role as a condition: a role that is named as the principal has to be there
+  # first, and when it is made anew the policy goes on naming the one that is gone.
+  dynamic "statement" {
+    for_each = local.grants
+
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = statement.value.resources
+
+      principals {
+        type        = "AWS"
+        identifiers = ["arn:${data.aws_partition.current.partition}:iam::${split(":", statement.value.role_arn)[4]}:root"]
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:PrincipalArn"
+        values   = [statement.value.role_arn]
+      }
+    }
+  }
 }
 
 # Batches that Lambda gave up are whole objects under this prefix, which Lambda chooses.
@@ -140,5 +177,12 @@ resource "aws_s3_bucket_notification" "failures" {
     queue_arn     = var.dead_letter_queue_arn
     events        = ["s3:ObjectCreated:*"]
     filter_prefix = "aws/lambda/"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = split(":", var.dead_letter_queue_arn)[3] == data.aws_region.current.name
+      error_message = "the bucket must be in the region of the dead-letter queue: S3 tells queues of its own region alone"
+    }
   }
 }

@@ -3,36 +3,14 @@ variable "bucket_name" {
   type        = string
 }
 
-variable "delivery_stream_name" {
-  description = "The Firehose stream's name, and its role's."
-  type        = string
-}
-
-variable "stream_arn" {
-  description = "The Kinesis stream to archive."
-  type        = string
-}
-
 variable "dead_letter_queue_arn" {
   description = "The queue that is told of Lambda's failure objects."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "The key that objects and the log are encrypted with; the stream's key too."
+  description = "The key that objects are encrypted with."
   type        = string
-}
-
-variable "buffering_size_mb" {
-  description = "An object is written after so many MB, 1 to 128 …"
-  type        = number
-  default     = 64
-}
-
-variable "buffering_interval_seconds" {
-  description = "… or after so many seconds, 0 to 900, whichever comes first."
-  type        = number
-  default     = 300
 }
 
 variable "object_lock_days" {
@@ -70,14 +48,20 @@ variable "noncurrent_version_days" {
   default     = 90
 }
 
-variable "log_retention_days" {
-  description = "How long Firehose's log is kept."
-  type        = number
-  default     = 90
-}
-
 variable "force_destroy" {
   description = "Whether destroying the bucket destroys what is in it."
   type        = bool
   default     = false
+}
+
+variable "delivery_role_arn" {
+  description = "Firehose's role, if it is another account's. Roles of the bucket's own account need no leave of the bucket."
+  type        = string
+  default     = null
+}
+
+variable "aggregator_role_arn" {
+  description = "The aggregator's role, if it is another account's."
+  type        = string
+  default     = null
 }

@@ -42,7 +42,7 @@ data "aws_iam_policy_document" "queue" {
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
+      values   = [coalesce(var.archive_account_id, data.aws_caller_identity.current.account_id)]
     }
   }
 

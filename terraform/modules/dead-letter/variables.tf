@@ -13,6 +13,12 @@ variable "archive_bucket_arn" {
   type        = string
 }
 
+variable "archive_account_id" {
+  description = "That bucket's account; null: this one. Its region has to be the queue's."
+  type        = string
+  default     = null
+}
+
 variable "retention_seconds" {
   description = "How long a dead letter waits; SQS holds at most 14 days, the default."
   type        = number

@@ -63,7 +63,35 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
+      values   = [coalesce(var.bucket_account_id, data.aws_caller_identity.current.account_id)]
+    }
+  }
+
+  # Another account's roles, named by a condition rather than as the principal: KMS refuses a role that is not there yet.
+  dynamic "statement" {
+    for_each = length(var.writer_role_arns) == 0 ? [] : [var.writer_role_arns]
+
+    content {
+      sid       = "WritersOfOtherAccounts"
+      actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
+      resources = ["*"]
+
+      principals {
+        type        = "AWS"
+        identifiers = distinct([for arn in statement.value : "arn:${data.aws_partition.current.partition}:iam::${split(":", arn)[4]}:root"])
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:PrincipalArn"
+        values   = statement.value
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
+      }
     }
   }
 }

@@ -6,6 +6,7 @@ data "aws_region" "current" {}
 
 locals {
   # From names rather than attributes, so that a plan shows the policies whole before anything is there.
+  role_arn       = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/${var.function_name}"
   log_group_name = "/aws/lambda/${var.function_name}"
   log_group_arn  = "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group:${local.log_group_name}"
 }

@@ -9,8 +9,8 @@ output "alias_arn" {
 }
 
 output "role_arn" {
-  description = "The function's role."
-  value       = aws_iam_role.this.arn
+  description = "The function's role, known before the role is there."
+  value       = local.role_arn
 }
 
 output "runtime_policy_json" {

@@ -1,16 +1,23 @@
-# Firehose reads the stream by itself: a reading is archived whatever the aggregator does.
+# Firehose reads the stream by itself: a reading is archived whatever the aggregator does. It lives in the stream's
+# account and region; the bucket may be another account's.
 
 data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  log_group_name  = "/aws/kinesisfirehose/${var.delivery_stream_name}"
+  bucket_account_id  = coalesce(var.bucket_account_id, data.aws_caller_identity.current.account_id)
+  bucket_kms_key_arn = coalesce(var.bucket_kms_key_arn, var.kms_key_arn)
+
+  # From names rather than attributes, so that a plan shows the policies whole before anything is there.
+  role_arn        = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/${var.name}"
+  log_group_name  = "/aws/kinesisfirehose/${var.name}"
   log_stream_name = "delivery"
   log_stream_arn  = "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group:${local.log_group_name}:log-stream:${local.log_stream_name}"
 }
 
 resource "aws_kinesis_firehose_delivery_stream" "raw" {
-  name        = var.delivery_stream_name
+  name        = var.name
   destination = "extended_s3"
 
   kinesis_source_configuration {
@@ -19,9 +26,9 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
   }
 
   extended_s3_configuration {
-    bucket_arn         = aws_s3_bucket.this.arn
+    bucket_arn         = var.bucket_arn
     role_arn           = aws_iam_role.firehose.arn
-    kms_key_arn        = var.kms_key_arn
+    kms_key_arn        = local.bucket_kms_key_arn
     compression_format = "GZIP"
     file_extension     = ".gz"
     buffering_size     = var.buffering_size_mb
@@ -63,7 +70,7 @@ resource "aws_cloudwatch_log_stream" "firehose" {
 }
 
 resource "aws_iam_role" "firehose" {
-  name               = var.delivery_stream_name
+  name               = var.name
   assume_role_policy = data.aws_iam_policy_document.firehose_trust.json
 }
 
@@ -100,30 +107,56 @@ data "aws_iam_policy_document" "firehose" {
   statement {
     sid       = "FindBucket"
     actions   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
-    resources = [local.bucket_arn]
+    resources = [var.bucket_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "s3:ResourceAccount"
+      values   = [local.bucket_account_id]
+    }
   }
 
+  # Into another account's bucket Firehose writes with an ACL that gives the bucket's owner the object.
   statement {
-    sid     = "WriteObjects"
-    actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    sid = "WriteObjects"
+    actions = concat(
+      ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+      local.bucket_account_id == data.aws_caller_identity.current.account_id ? [] : ["s3:PutObjectAcl"],
+    )
     resources = [
-      "${local.bucket_arn}/raw/*",
-      "${local.bucket_arn}/delivery-errors/*",
+      "${var.bucket_arn}/raw/*",
+      "${var.bucket_arn}/delivery-errors/*",
     ]
+
+    # Who takes over the name of a bucket that was deleted must not be sent what it got.
+    condition {
+      test     = "StringEquals"
+      variable = "s3:ResourceAccount"
+      values   = [local.bucket_account_id]
+    }
   }
 
   statement {
-    sid       = "UseKey"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    sid       = "UseStreamKey"
+    actions   = ["kms:Decrypt"]
     resources = [var.kms_key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values = [
-        "kinesis.${data.aws_region.current.name}.amazonaws.com",
-        "s3.${data.aws_region.current.name}.amazonaws.com",
-      ]
+      values   = ["kinesis.${data.aws_region.current.name}.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "UseBucketKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [local.bucket_kms_key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
     }
   }
 
