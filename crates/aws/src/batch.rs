@@ -10,11 +10,13 @@ use std::time::Duration;
 pub(crate) struct BatchLimits {
     pub entries_max: usize,
     pub bytes_max: usize,
+    /// How often an entry is sent that the service refuses for a passing reason.
+    pub attempts_max: u32,
 }
 
-/// How often an entry is sent before its failure is reported. These are attempts at entries that the service
-/// refused one by one; a call that fails as a whole is tried again by the SDK.
-const ATTEMPTS_MAX: u32 = 5;
+/// How often an entry is sent before its failure is reported, where nothing else is said. These are attempts at entries
+/// that the service refused one by one; a call that fails as a whole is tried again by the SDK.
+pub(crate) const ATTEMPTS_MAX_DEFAULT: u32 = 5;
 
 /// How many calls are under way at once.
 const CONCURRENCY: usize = 8;
@@ -53,7 +55,7 @@ where
         for (at, outcome) in pending.iter().zip(outcomes.into_iter().flatten()) {
             let result = match outcome {
                 Sent::Taken(taken) => Ok(taken),
-                Sent::Again(_) if attempt < ATTEMPTS_MAX => {
+                Sent::Again(_) if attempt < limits.attempts_max => {
                     again.push(*at);
                     continue;
                 }
@@ -107,7 +109,7 @@ mod tests {
             sizes in prop::collection::vec(0usize..150, 0..200),
             entries_max in 1usize..12,
         ) {
-            let limits = BatchLimits { entries_max, bytes_max: 100 };
+            let limits = BatchLimits { entries_max, bytes_max: 100, attempts_max: 1 };
             let batches = pack(&sizes, limits);
             let flat: Vec<usize> = batches.iter().cloned().flatten().collect();
             prop_assert_eq!(flat, (0..sizes.len()).collect::<Vec<_>>());
@@ -126,7 +128,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_what_failed_is_sent_again_and_results_keep_their_order() {
         let calls = std::sync::Mutex::new(Vec::<Vec<usize>>::new());
-        let limits = BatchLimits { entries_max: 2, bytes_max: 100 };
+        let limits = BatchLimits { entries_max: 2, bytes_max: 100, attempts_max: ATTEMPTS_MAX_DEFAULT };
         let results = send_all(&[1, 1, 1, 1, 1], limits, |places| {
             let seen_before = |at: usize| calls.lock().unwrap().iter().flatten().filter(|seen| **seen == at).count();
             let outcomes = places

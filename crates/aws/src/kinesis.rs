@@ -1,6 +1,6 @@
 //! A Kinesis data stream.
 
-use crate::batch::send_all;
+use crate::batch::{BatchLimits, send_all};
 use crate::kinesis_put::{LIMITS, RECORD_BYTES_MAX_DEFAULT, check, put_records, size};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
@@ -27,6 +27,7 @@ pub struct KinesisEventStream {
     client: Client,
     stream: String,
     record_bytes_max: usize,
+    put_limits: BatchLimits,
     polling_interval: Duration,
     /// For each shard the iterator that goes on where its last page ended. It saves a call a page, and reads on
     /// exactly where an empty page has no sequence number to read on from.
@@ -40,6 +41,7 @@ impl KinesisEventStream {
             client,
             stream: stream.into(),
             record_bytes_max: RECORD_BYTES_MAX_DEFAULT,
+            put_limits: LIMITS,
             polling_interval: POLLING_INTERVAL_DEFAULT,
             iterators: Arc::default(),
         }
@@ -48,6 +50,12 @@ impl KinesisEventStream {
     /// With another limit on a record's data and partition key, in bytes: the stream's `MaxRecordSizeInKiB`.
     pub fn with_record_bytes_max(self, record_bytes_max: usize) -> Self {
         KinesisEventStream { record_bytes_max, ..self }
+    }
+
+    /// With another number of attempts at an entry that the stream refuses for a passing reason, at least 1: five where
+    /// nothing is said. For a caller who tries again by itself, 1.
+    pub fn with_put_attempts_max(self, attempts_max: u32) -> Self {
+        KinesisEventStream { put_limits: BatchLimits { attempts_max, ..self.put_limits }, ..self }
     }
 
     /// With another wait between looks at a shard that had nothing.
@@ -129,7 +137,7 @@ impl EventStream for KinesisEventStream {
         let good: Vec<&StreamEntry> =
             entries.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(entry, _)| entry).collect();
         let sizes: Vec<usize> = good.iter().map(|entry| size(entry)).collect();
-        let sent = send_all(&sizes, LIMITS, |places| {
+        let sent = send_all(&sizes, self.put_limits, |places| {
             put_records(&self.client, &self.stream, places.into_iter().map(|at| good[at]).collect())
         })
         .await;

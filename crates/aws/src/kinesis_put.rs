@@ -1,6 +1,6 @@
 //! Puts into a Kinesis stream: which entries it takes, and what its answer says of each.
 
-use crate::batch::{BatchLimits, Sent};
+use crate::batch::{ATTEMPTS_MAX_DEFAULT, BatchLimits, Sent};
 use crate::shared_error::SharedError;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::SdkError;
@@ -12,7 +12,8 @@ use ports::{PutError, PutReceipt, ShardId, StreamEntry};
 /// PutRecords takes 500 records. It takes 10 MiB since 2025 and took 5 MiB before, which fills a shard's second five
 /// times over; a record that is larger by itself goes alone.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-pub(crate) const LIMITS: BatchLimits = BatchLimits { entries_max: 500, bytes_max: 5 * 1024 * 1024 };
+pub(crate) const LIMITS: BatchLimits =
+    BatchLimits { entries_max: 500, bytes_max: 5 * 1024 * 1024, attempts_max: ATTEMPTS_MAX_DEFAULT };
 
 /// The largest record of a stream whose limit was not raised (it can be, to 10 MiB).
 pub(crate) const RECORD_BYTES_MAX_DEFAULT: usize = 1024 * 1024;

@@ -13,6 +13,7 @@ mod batch;
 mod dead_letter_message;
 mod dynamodb;
 mod kinesis;
+mod kinesis_denial;
 mod kinesis_put;
 mod number;
 mod s3;
@@ -23,8 +24,9 @@ mod statistics_item;
 
 pub use dynamodb::DynamoDbStatisticsStore;
 pub use kinesis::KinesisEventStream;
+pub use kinesis_denial::{PutDenial, put_denial};
 pub use s3::S3Archive;
-pub use sdk::load_sdk_config;
+pub use sdk::{SdkConfigError, check_sdk_config, load_sdk_config};
 pub use sqs::{MESSAGE_BYTES_MAX_DEFAULT, SqsDeadLetterQueue};
 
 pub use {aws_sdk_dynamodb, aws_sdk_kinesis, aws_sdk_s3, aws_sdk_sqs};

@@ -1,7 +1,7 @@
 //! Dead letters in an SQS queue, and whole in the archive beside it.
 
 use crate::BoxError;
-use crate::batch::{BatchLimits, Sent, send_all};
+use crate::batch::{ATTEMPTS_MAX_DEFAULT, BatchLimits, Sent, send_all};
 use crate::dead_letter_message::{Message, archive_line};
 use crate::shared_error::SharedError;
 use aws_sdk_sqs::Client;
@@ -74,7 +74,11 @@ impl<A: Archive> DeadLetterQueue for SqsDeadLetterQueue<A> {
         match self.archive(&letters).await {
             Ok(messages) => {
                 let sizes: Vec<usize> = messages.iter().map(Message::size).collect();
-                let limits = BatchLimits { entries_max: ENTRIES_MAX, bytes_max: self.message_bytes_max };
+                let limits = BatchLimits {
+                    entries_max: ENTRIES_MAX,
+                    bytes_max: self.message_bytes_max,
+                    attempts_max: ATTEMPTS_MAX_DEFAULT,
+                };
                 send_all(&sizes, limits, |places| self.send_batch(places.into_iter().map(|at| &messages[at]).collect()))
                     .await
             }
