@@ -2,56 +2,11 @@
 
 use crate::body::Form;
 use crate::client::{Answer, Client, ClientError};
+use crate::patience::{Halt, Patience};
 use crate::progress::Progress;
-use crate::retry::backoff_delay;
 use crate::row::{Refusal, Row};
-use rand::{Rng, rng};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
-
-/// How long an endpoint is awaited that has never answered: long enough for one that is starting, short enough for
-/// somebody who mistyped its address.
-const NEVER_REACHED_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often a wait looks whether the run was told to end.
-const STOP_CHECK: Duration = Duration::from_millis(50);
-
-/// What ended a run before all was posted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Halt {
-    /// The key was not taken.
-    #[error("{url} does not take this API key ({answer}); nothing more was sent")]
-    Forbidden {
-        /// The endpoint.
-        url: String,
-        /// What it said.
-        answer: String,
-    },
-    /// The endpoint has not answered a single time.
-    #[error("{0}")]
-    Unreachable(String),
-    /// A post failed for longer than a post is retried.
-    #[error(
-        "{file}:{line}: gave up after {seconds} s: {reason}; this reading and those after it were not all sent. \
-         Sending the same again is safe: what was counted is not counted twice"
-    )]
-    GaveUp {
-        /// The file of the first reading that was not taken.
-        file: String,
-        /// Its line.
-        line: u64,
-        /// How long it was tried.
-        seconds: u64,
-        /// The last failure.
-        reason: String,
-    },
-    /// What answers is no Streamgauge pipeline.
-    #[error("{0} answers, but not as a Streamgauge endpoint does: is its address right?")]
-    NotStreamgauge(String),
-    /// [`Progress::stop`] was called.
-    #[error("stopped")]
-    Stopped,
-}
+use std::time::Duration;
 
 /// Posts rows through one client.
 pub(crate) struct Delivery<'a> {
@@ -78,6 +33,9 @@ impl<'a> Delivery<'a> {
 
     /// Posts these rows until each is accepted or refused.
     pub(crate) fn deliver(&mut self, form: Form, rows: Vec<Row>) -> Result<(), Halt> {
+        if self.progress.stopped() {
+            return Err(Halt::Stopped);
+        }
         self.progress.sent.fetch_add(rows.len() as u64, Relaxed);
         // Parts of what a series had to be split into, the first last.
         let mut parts = vec![rows];
@@ -91,7 +49,7 @@ impl<'a> Delivery<'a> {
 
     /// Posts until nothing is left, or the answer is a refusal: then what is left, and the answer.
     fn post_until_answered(&mut self, form: Form, mut rows: Vec<Row>) -> Result<Option<(Vec<Row>, Answer)>, Halt> {
-        let (mut started, mut attempt) = (Instant::now(), 0);
+        let mut patience = Patience::new(self.progress, self.patience);
         loop {
             let outcome = self.post(form, &rows)?;
             let retry_after = outcome.as_ref().ok().and_then(|answer| answer.retry_after);
@@ -112,15 +70,14 @@ impl<'a> Delivery<'a> {
                             return Ok(None);
                         }
                         if rows.len() < posted {
-                            // Getting on is no reason to give up.
-                            (started, attempt) = (Instant::now(), 0);
+                            patience.renew();
                         }
                         answer.message()
                     }
                 },
             };
-            self.wait_to_retry(&rows[0], started, attempt, retry_after, &reason)?;
-            attempt += 1;
+            patience.wait(&rows[0].origin, retry_after, &reason)?;
+            self.progress.retried.fetch_add(1, Relaxed);
         }
     }
 
@@ -150,36 +107,6 @@ impl<'a> Delivery<'a> {
         verdict(form, answer, posted).ok_or_else(|| Halt::NotStreamgauge(url.to_owned()))
     }
 
-    fn wait_to_retry(
-        &mut self,
-        first: &Row,
-        started: Instant,
-        attempt: u32,
-        retry_after: Option<Duration>,
-        reason: &str,
-    ) -> Result<(), Halt> {
-        let delay = match retry_after {
-            // A little more, so that those who were told the same do not all return at the same moment.
-            Some(wait) => wait + Duration::from_millis(rng().random_range(0..100)),
-            None => backoff_delay(attempt, &mut rng()),
-        };
-        let reached = self.progress.reached.load(Relaxed);
-        let patience = if reached { self.patience } else { self.patience.min(NEVER_REACHED_PATIENCE) };
-        if started.elapsed() + delay > patience {
-            return Err(if reached {
-                let (file, line) = (first.origin.file.to_string(), first.origin.line);
-                Halt::GaveUp { file, line, seconds: started.elapsed().as_secs(), reason: reason.to_owned() }
-            } else {
-                Halt::Unreachable(reason.to_owned())
-            });
-        }
-        if !wait(delay, self.progress) {
-            return Err(Halt::Stopped);
-        }
-        self.progress.retried.fetch_add(1, Relaxed);
-        Ok(())
-    }
-
     /// Counts refused rows, or splits off those that the answer is not about. A refused body was stored nowhere.
     fn refuse_or_split(&self, mut rows: Vec<Row>, answer: &Answer, parts: &mut Vec<Vec<Row>>) {
         let message = answer.message();
@@ -201,20 +128,6 @@ impl<'a> Delivery<'a> {
                 let readings = rows.len() as u64;
                 self.progress.refuse(Refusal { readings, ..Refusal::of_row(&rows[0].origin, message) });
             }
-        }
-    }
-}
-
-/// Sleeps, but not longer than until the run is told to end: then false.
-pub(crate) fn wait(delay: Duration, progress: &Progress) -> bool {
-    let end = Instant::now() + delay;
-    loop {
-        if progress.stopped() {
-            return false;
-        }
-        match end.checked_duration_since(Instant::now()) {
-            None | Some(Duration::ZERO) => return true,
-            Some(left) => std::thread::sleep(left.min(STOP_CHECK)),
         }
     }
 }

@@ -30,6 +30,8 @@ struct State {
     /// Devices whose rows may be posted now, each once.
     ready: VecDeque<DeviceId>,
     queued_bytes: usize,
+    /// Devices whose rows were handed out and are not settled.
+    in_flight: usize,
     finished: bool,
     stopped: bool,
 }
@@ -96,24 +98,27 @@ impl Dispatch {
         self.room.notify_all();
     }
 
-    /// The next rows of one device, in order; waits for them. `None` when all is done or the run has ended. The device
-    /// gives no more rows until [`Dispatch::done`].
-    pub(crate) fn take(&self) -> Option<Vec<Row>> {
+    /// The next rows of at least one device and of up to `devices_max`, of each in order; waits for them. No further
+    /// device is added once the rows reach `bytes_max`. `None` when all is done or the run has ended. A device gives no
+    /// more rows until [`Dispatch::done`].
+    pub(crate) fn take(&self, devices_max: usize, bytes_max: usize) -> Option<Vec<Vec<Row>>> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            if let Some(device) = state.ready.pop_front() {
-                return Some(self.cut(&mut state, &device));
+            if !state.ready.is_empty() {
+                return Some(self.hand_out(&mut state, devices_max, bytes_max));
             }
             if state.finished {
                 self.release_partial(&mut state, Duration::ZERO);
-                if state.ready.is_empty() {
-                    // What is in flight may leave rows behind, and its own thread takes those up.
+                if !state.ready.is_empty() {
+                    continue;
+                }
+                if state.in_flight == 0 {
                     return None;
                 }
-                continue;
+                // What is in flight may leave rows behind.
             }
             let (guard, waited) = self.work.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
             state = guard;
@@ -123,10 +128,27 @@ impl Dispatch {
         }
     }
 
+    fn hand_out(&self, state: &mut State, devices_max: usize, bytes_max: usize) -> Vec<Vec<Row>> {
+        let queued = state.queued_bytes;
+        let mut handed_out = Vec::new();
+        while handed_out.len() < devices_max.max(1)
+            && queued - state.queued_bytes < bytes_max.max(1)
+            && let Some(device) = state.ready.pop_front()
+        {
+            state.in_flight += 1;
+            handed_out.push(self.cut(state, &device));
+        }
+        if queued >= QUEUED_BYTES_MAX && state.queued_bytes < QUEUED_BYTES_MAX {
+            self.room.notify_one();
+        }
+        handed_out
+    }
+
     /// The rows last taken of this device are settled.
     pub(crate) fn done(&self, device: &DeviceId) {
         let mut state = self.lock();
-        let State { devices, ready, finished, .. } = &mut *state;
+        let State { devices, ready, finished, in_flight, .. } = &mut *state;
+        *in_flight -= 1;
         let Some(queue) = devices.get_mut(device) else { return };
         queue.taken = queue.rows.len() >= self.batch || *finished && !queue.rows.is_empty();
         if queue.taken {
@@ -135,6 +157,9 @@ impl Dispatch {
         } else if queue.rows.is_empty() {
             // A stream may name any number of devices over time.
             devices.remove(device);
+        }
+        if *finished && *in_flight == 0 && ready.is_empty() {
+            self.work.notify_all();
         }
     }
 
@@ -152,11 +177,7 @@ impl Dispatch {
             (bytes, freed) = (bytes + row_bytes, freed + row_bytes);
             rows.extend(queue.rows.pop_front());
         }
-        let full = state.queued_bytes >= QUEUED_BYTES_MAX;
         state.queued_bytes -= freed;
-        if full && state.queued_bytes < QUEUED_BYTES_MAX {
-            self.room.notify_one();
-        }
         rows
     }
 

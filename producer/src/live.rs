@@ -2,8 +2,9 @@
 
 use crate::body::Form;
 use crate::client::{Client, Endpoint, now};
-use crate::delivery::{failed_indices, keep, wait};
+use crate::delivery::{failed_indices, keep};
 use crate::fleet::SimulatedDevice;
+use crate::patience::wait;
 use crate::progress::Progress;
 use crate::retry::backoff_delay;
 use crate::row::{Origin, Row};

@@ -2,15 +2,28 @@
 
 use crate::body::Form;
 use crate::client::{Client, Endpoint};
-use crate::delivery::{Delivery, Halt};
+use crate::delivery::Delivery;
 use crate::dispatch::Dispatch;
+use crate::packing::Packing;
+use crate::patience::Halt;
 use crate::progress::Progress;
+use crate::record::PutRecords;
+use crate::record_delivery::RecordDelivery;
 use crate::row::{Refusal, Row};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use telemetry::MAX_READINGS;
+
+/// PutRecords takes 500 records.
+const CALL_RECORDS_MAX: usize = 500;
+
+/// About as many bytes as one PutRecords takes, which is five times what a shard takes in a second.
+const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Devices that are packed into the aggregates of one call.
+const AGGREGATED_DEVICES_MAX: usize = 10_000;
 
 /// How readings are posted.
 #[derive(Debug, Clone)]
@@ -78,16 +91,73 @@ pub fn send(
     source: impl Iterator<Item = Result<Row, Refusal>>,
     progress: &Progress,
 ) -> Summary {
-    let started = Instant::now();
     let batch = settings.batch.clamp(1, MAX_READINGS);
     let form = if batch == 1 { Form::Single } else { Form::Series };
     let dispatch = Dispatch::new(batch);
+    run(&dispatch, settings.concurrency, source, progress, || {
+        let client = Client::new(endpoint, settings.timeout);
+        let mut delivery = Delivery::new(client, progress, settings.max_retry_time);
+        while let Some(devices) = dispatch.take(1, usize::MAX) {
+            for rows in devices {
+                let Some(device) = rows.first().map(|row| row.reading.device_id.clone()) else { continue };
+                delivery.deliver(form, rows)?;
+                dispatch.done(&device);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Puts every row of `source` into a stream: as [`send`], but straight to where the front door would put it. A reading
+/// that the front door would refuse is refused here.
+///
+/// [`SendSettings::batch`] is the readings of one document (a reading or a series), and [`SendSettings::concurrency`] the
+/// calls under way at once; [`SendSettings::timeout`] is the stream's own affair. A device has one record in flight. With
+/// `aggregated`, records are KPL aggregates of several devices' documents. [`Summary::posts`] counts records.
+pub fn send_records(
+    stream: &impl PutRecords,
+    settings: &SendSettings,
+    aggregated: bool,
+    source: impl Iterator<Item = Result<Row, Refusal>>,
+    progress: &Progress,
+) -> Summary {
+    let batch = settings.batch.clamp(1, MAX_READINGS);
+    let packing = Packing::new(batch, aggregated);
+    // An aggregate has room for many documents of a device.
+    let dispatch = Dispatch::new(if aggregated { MAX_READINGS } else { batch });
+    let devices_max = if aggregated { AGGREGATED_DEVICES_MAX } else { CALL_RECORDS_MAX };
+    run(&dispatch, settings.concurrency, source, progress, || {
+        let patience = settings.max_retry_time;
+        let delivery = RecordDelivery { stream, packing: &packing, dispatch: &dispatch, progress, patience };
+        while let Some(devices) = dispatch.take(devices_max, CALL_BYTES_MAX) {
+            delivery.deliver(devices)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads `source` while threads do their `work`, until all is done or one of them fails.
+fn run(
+    dispatch: &Dispatch,
+    threads: usize,
+    source: impl Iterator<Item = Result<Row, Refusal>>,
+    progress: &Progress,
+    work: impl Fn() -> Result<(), Halt> + Sync,
+) -> Summary {
+    let started = Instant::now();
     let halted = Mutex::new(None);
+    let post_all = || {
+        let _stop = StopOnPanic(dispatch);
+        if let Err(halt) = work() {
+            // The first reason is the one to show; the others follow from it.
+            halted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(halt);
+            progress.stop();
+            dispatch.stop();
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..settings.concurrency.max(1) {
-            let client = Client::new(endpoint, settings.timeout);
-            let delivery = Delivery::new(client, progress, settings.max_retry_time);
-            scope.spawn(|| post_all(delivery, form, &dispatch, &halted));
+        for _ in 0..threads.max(1) {
+            scope.spawn(post_all);
         }
         for item in source {
             let goes_on = match item {
@@ -104,21 +174,19 @@ pub fn send(
         dispatch.finish();
     });
     let halted = halted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Told to end with nothing in flight: the source may not have been read to its end.
+    let halted = halted.or_else(|| progress.stopped().then_some(Halt::Stopped));
     summary(progress, started.elapsed(), halted)
 }
 
-/// One thread's work, until all is posted or the run ends.
-fn post_all(mut delivery: Delivery<'_>, form: Form, dispatch: &Dispatch, halted: &Mutex<Option<Halt>>) {
-    while let Some(rows) = dispatch.take() {
-        let Some(device) = rows.first().map(|row| row.reading.device_id.clone()) else { continue };
-        if let Err(halt) = delivery.deliver(form, rows) {
-            // The first reason is the one to show; the others follow from it.
-            halted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(halt);
-            delivery.progress.stop();
-            dispatch.stop();
-            return;
+/// Nobody settles what a thread that panicked had in flight: the others must not wait for it.
+struct StopOnPanic<'a>(&'a Dispatch);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
         }
-        dispatch.done(&device);
     }
 }
 
