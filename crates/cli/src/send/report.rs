@@ -5,8 +5,8 @@ use producer::Summary;
 /// How many refusals are shown; all are counted.
 const SHOWN_REFUSALS_MAX: usize = 20;
 
-/// Prints the summary on standard output and the refusals on standard error.
-pub fn print_text(summary: &Summary) {
+/// Prints the summary on standard output and the refusals on standard error. `posts` is what posts are called.
+pub fn print_text(summary: &Summary, posts: &str) {
     for refusal in summary.refusals.iter().take(SHOWN_REFUSALS_MAX) {
         eprintln!("{}", crate::endpoint::printable(&refusal.to_string()));
     }
@@ -14,16 +14,16 @@ pub fn print_text(summary: &Summary) {
     if shown > 0 && summary.refused > shown {
         eprintln!("… and {} more refused", summary.refused - shown);
     }
-    print!("{}", text(summary));
+    print!("{}", text(summary, posts));
 }
 
-fn text(summary: &Summary) -> String {
-    let Summary { sent, accepted, refused, retried, posts, .. } = summary;
+fn text(summary: &Summary, posts: &str) -> String {
+    let Summary { sent, accepted, refused, retried, posts: made, .. } = summary;
     format!(
-        "sent      {sent} readings in {posts} posts\n\
+        "sent      {sent} readings in {made} {posts}\n\
          accepted  {accepted}\n\
          refused   {refused}\n\
-         retried   {retried} posts\n\
+         retried   {retried} {posts}\n\
          duration  {:.2} s, {:.0} readings/s\n",
         summary.duration_seconds, summary.readings_per_second
     )

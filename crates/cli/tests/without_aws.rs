@@ -1,0 +1,13 @@
+//! A build without feature `aws` says how to get the one that knows Kinesis.
+#![cfg(not(feature = "aws"))]
+
+use std::process::Command;
+
+#[test]
+fn send_kinesis_without_the_feature_says_how_to_build_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
+    let output = command.args(["send", "--kinesis", "readings", "--devices", "1", "--readings", "1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("cargo build --release --features aws"), "{message}");
+}
