@@ -10,8 +10,9 @@ use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
 use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore};
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use telemetry::{RejectReason, Rejection, Timestamp};
-use tracing::warn;
+use tracing::error;
 
 /// The aggregator over its ports.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         let Batch { groups, mut rejected } = self.decode(event);
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
+        let mut failures = Failures::default();
         let results: Vec<_> = futures::stream::iter(groups)
             .map(|group| async move {
                 let outcomes = self.group_writer().write_group(&group).await;
@@ -80,12 +82,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     tally(&group, &outcomes, &self.settings, &mut report, &mut rejected);
                 }
                 Err(failure) => {
-                    let device_id = group.device_id.as_str();
-                    warn!(
-                        device_id,
-                        error = failure.cause.as_ref() as &dyn std::error::Error,
-                        "device group failed and will be delivered again"
-                    );
+                    failures.add(failure.cause.as_ref(), group.device_id.as_str());
                     report.failed_groups += 1;
                     let mut places = group.places.iter();
                     let is_wrong = self.settings.is(Mutant::HighWaterMarkPastFailure);
@@ -93,6 +90,9 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     failed_records.extend(place.map(|place| place.record));
                 }
             }
+        }
+        for (error, Failed { times, first }) in failures.0 {
+            error!(error, devices = times, device_id = first, "device groups failed and will be delivered again");
         }
         self.send_dead_letters(event, rejected, &mut report, &mut failed_records).await;
         let mut response = KinesisEventResponse::default();
@@ -135,6 +135,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         rejected.sort_by_key(|rejected| (rejected.place.record, rejected.place.reading));
         let letters = dead_letters(event, &rejected, self.clock.now());
         let mut results = self.dead_letters.send(letters).await.into_iter();
+        let mut failures = Failures::default();
         for rejected in &rejected {
             // A letter without an answer was not taken.
             let unanswered = || Err(DeadLetterError::Unavailable("the queue gave no answer".into()));
@@ -142,14 +143,44 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                 Ok(()) => *report.dead_letters.entry(rejected.rejection.reason).or_default() += 1,
                 Err(_) if self.settings.is(Mutant::DeadLetterNotAwaited) => {}
                 Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "dead letter was not taken and its record will be delivered again"
-                    );
+                    failures.add(&error, &event.records[rejected.place.record].kinesis.sequence_number);
                     failed_records.insert(rejected.place.record);
                 }
             }
         }
+        for (error, Failed { times, first }) in failures.0 {
+            error!(
+                error,
+                dead_letters = times,
+                sequence_number = first,
+                "dead letters were not taken and their records will be delivered again"
+            );
+        }
+    }
+}
+
+/// What failed in a batch, by its error: a permission or a table that is missing fails every device for one reason,
+/// which is logged once.
+#[derive(Default)]
+struct Failures(BTreeMap<String, Failed>);
+
+struct Failed {
+    times: u64,
+    /// The first that it happened to.
+    first: String,
+}
+
+impl Failures {
+    /// The error is taken with its causes, since a formatter that writes JSON leaves those out.
+    fn add(&mut self, error: &(dyn Error + 'static), of: &str) {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        self.0.entry(text).or_insert_with(|| Failed { times: 0, first: of.to_owned() }).times += 1;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Lambda: Kinesis batches in, batch responses out.
 
 mod context;
+mod init_error;
 mod log;
 mod metrics;
 
@@ -9,25 +10,47 @@ use aws::{DynamoDbStatisticsStore, S3Archive, SqsDeadLetterQueue};
 use context::Context;
 use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
 use ports::{Clock as _, SystemClock};
-use std::time::Instant;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     log::start();
-    let context = Context::from_environment().inspect_err(|error| tracing::error!(%error, "cannot start"))?;
+    let context = match Context::from_environment() {
+        Ok(context) => context,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            if let Err(error) = init_error::report(&error).await {
+                tracing::error!(error, "cannot tell Lambda");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(context).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(context: Context) -> Result<(), Error> {
     let config = aws::load_sdk_config().await;
     let archive = S3Archive::new(aws::aws_sdk_s3::Client::new(&config), &context.archive_bucket);
     let dead_letters =
         SqsDeadLetterQueue::new(aws::aws_sdk_sqs::Client::new(&config), &context.dead_letter_queue_url, archive)
             .with_message_bytes_max(context.dead_letter_bytes_max);
     let store = DynamoDbStatisticsStore::new(aws::aws_sdk_dynamodb::Client::new(&config), &context.statistics_table);
-    let aggregator = Aggregator::new(store, dead_letters, SystemClock, context.settings);
+    let aggregator = Aggregator::new(store.clone(), dead_letters, SystemClock, context.settings);
 
     let handle = service_fn(async |event: LambdaEvent<KinesisBatch>| {
-        let started = Instant::now();
+        let received = metrics::Received::new(&event.payload.0, SystemClock.now());
+        // One environment handles one batch at a time, so what is consumed meanwhile is this batch's.
+        let consumed_before = store.consumed_write_units();
         let handled = aggregator.handle(&event.payload.0).await;
-        let batch = metrics::Batch::of(&event.payload.0, &handled.report, started.elapsed(), SystemClock.now());
+        let write_units = store.consumed_write_units() - consumed_before;
+        let batch = received.done(&handled.report, write_units, SystemClock.now());
         println!("{}", batch.document(&context.metrics_namespace, &event.context.env_config.function_name));
         Ok::<_, Error>(handled.response)
     });

@@ -1,14 +1,18 @@
 //! The table `device-statistics` on DynamoDB.
 
+use crate::BoxError;
+use crate::call_failure::call_failure;
+use crate::consumed::ConsumedUnits;
 use crate::statistics_item::{
     Attributes, STATISTICS, decode_page, decode_statistics, encode_page, encode_statistics, key,
 };
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::error::BoxError as InterceptError;
+use aws_sdk_dynamodb::error::{BoxError as InterceptError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
 use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,12 +24,27 @@ use telemetry::DeviceId;
 pub struct DynamoDbStatisticsStore {
     client: Client,
     table: String,
+    consumed: ConsumedUnits,
 }
 
 impl DynamoDbStatisticsStore {
     /// The store in `table`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        DynamoDbStatisticsStore { client, table: table.into() }
+        DynamoDbStatisticsStore { client, table: table.into(), consumed: ConsumedUnits::default() }
+    }
+
+    /// The write capacity units that this store and its clones have consumed since it was made, as DynamoDB's answers
+    /// say: one a KiB begun, in a transaction two. Calls that failed are not among them: DynamoDB does not tell, though
+    /// a failed condition consumes too.
+    pub fn consumed_write_units(&self) -> f64 {
+        self.consumed.total()
+    }
+
+    fn failure<E>(&self, action: &'static str, error: SdkError<E, HttpResponse>) -> BoxError
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        call_failure(action, format!("table {}", self.table), error)
     }
 
     /// A conditional put of the item alone: one write unit a KiB, half of what a transaction takes.
@@ -40,12 +59,16 @@ impl DynamoDbStatisticsStore {
             .condition_expression(condition.expression)
             .expression_attribute_names(NAME, condition.name)
             .set_expression_attribute_values(condition.values)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .customize()
             .interceptor(attempts.clone())
             .send()
             .await;
         match result {
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                self.consumed.add(answer.consumed_capacity.as_slice());
+                Ok(())
+            }
             Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
                 if attempts.made() > 1 && self.stands(write).await? {
                     Ok(())
@@ -53,7 +76,7 @@ impl DynamoDbStatisticsStore {
                     Err(WriteError::ConditionFailed)
                 }
             }
-            Err(error) => Err(WriteError::Unavailable(error.into())),
+            Err(error) => Err(WriteError::Unavailable(self.failure("dynamodb:PutItem", error))),
         }
     }
 
@@ -74,13 +97,16 @@ impl DynamoDbStatisticsStore {
                 .condition_expression(ABSENT)
                 .expression_attribute_names(NAME, "device_id")
         });
-        let mut request = self.client.transact_write_items();
+        let mut request = self.client.transact_write_items().return_consumed_capacity(ReturnConsumedCapacity::Total);
         for put in std::iter::once(item).chain(pages) {
             let put = put.build().map_err(|error| WriteError::Unavailable(error.into()))?;
             request = request.transact_items(TransactWriteItem::builder().put(put).build());
         }
         match request.send().await {
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                self.consumed.add(answer.consumed_capacity());
+                Ok(())
+            }
             Err(error) => {
                 let service_error = error.as_service_error();
                 let canceled = service_error.and_then(|error| match error {
@@ -89,7 +115,7 @@ impl DynamoDbStatisticsStore {
                 });
                 match canceled {
                     Some(canceled) if a_condition_failed(canceled) => Err(WriteError::ConditionFailed),
-                    _ => Err(WriteError::Unavailable(error.into())),
+                    _ => Err(WriteError::Unavailable(self.failure("dynamodb:PutItem", error))),
                 }
             }
         }
@@ -122,7 +148,7 @@ impl StatisticsStore for DynamoDbStatisticsStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(error.into()))?;
+            .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:GetItem", error)))?;
         answer.item.map(decode_statistics).transpose().map_err(StoreError::Corrupt)
     }
 
@@ -143,7 +169,7 @@ impl StatisticsStore for DynamoDbStatisticsStore {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| StoreError::Unavailable(error.into()))?;
+                .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:Query", error)))?;
             for item in answer.items.unwrap_or_default() {
                 pages.push(decode_page(item).map_err(StoreError::Corrupt)?);
             }

@@ -4,12 +4,15 @@
 //!   [`load_sdk_config`].
 //! - **Leaves**: the same types, read back from the services; what is read is checked before it is believed.
 //! - **Fails**: with the ports' own errors. Whatever the SDK reports that is not a decision of the service about the
-//!   request itself (a failed condition, a key that is not there) is `Unavailable`, with its source kept.
+//!   request itself (a failed condition, a key that is not there) is `Unavailable`, with a source that names
+//!   the action, what it was on, and the service's own code and message.
 //!
 //! The SDK retries by its standard mode: three attempts with exponential backoff. What a second attempt can find
 //! done by the first is told apart here, at each call that needs it.
 
 mod batch;
+mod call_failure;
+mod consumed;
 mod dead_letter_message;
 mod dynamodb;
 mod kinesis;

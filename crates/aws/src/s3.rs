@@ -1,6 +1,9 @@
 //! The archive in an S3 bucket.
 
+use crate::call_failure::call_failure;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use ports::{Archive, ArchiveError};
 
@@ -23,13 +26,20 @@ impl S3Archive {
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         S3Archive { client, bucket: bucket.into() }
     }
+
+    fn unavailable<E>(&self, action: &'static str, error: SdkError<E, HttpResponse>) -> ArchiveError
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        ArchiveError::Unavailable(call_failure(action, format!("bucket {}", self.bucket), error))
+    }
 }
 
 impl Archive for S3Archive {
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), ArchiveError> {
         check_key(key)?;
         let request = self.client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes));
-        request.send().await.map(drop).map_err(|error| ArchiveError::Unavailable(error.into()))
+        request.send().await.map(drop).map_err(|error| self.unavailable("s3:PutObject", error))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
@@ -40,7 +50,7 @@ impl Archive for S3Archive {
                 Ok(Some(body.to_vec()))
             }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
-            Err(error) => Err(ArchiveError::Unavailable(error.into())),
+            Err(error) => Err(self.unavailable("s3:GetObject", error)),
         }
     }
 
@@ -58,7 +68,7 @@ impl Archive for S3Archive {
                 .max_keys((limit - keys.len()).min(LIST_KEYS_MAX) as i32)
                 .send()
                 .await
-                .map_err(|error| ArchiveError::Unavailable(error.into()))?;
+                .map_err(|error| self.unavailable("s3:ListBucket", error))?;
             let more = answer.is_truncated().unwrap_or(false);
             keys.extend(answer.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
             after = keys.last().cloned();

@@ -2,6 +2,7 @@
 
 use crate::BoxError;
 use crate::batch::{ATTEMPTS_MAX_DEFAULT, BatchLimits, Sent, send_all};
+use crate::call_failure::call_failure;
 use crate::dead_letter_message::{Message, archive_line};
 use crate::shared_error::SharedError;
 use aws_sdk_sqs::Client;
@@ -54,7 +55,8 @@ impl<A: Archive> SqsDeadLetterQueue<A> {
         let answer = match entries {
             Ok(entries) => {
                 let request = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
-                request.send().await.map_err(SharedError::new)
+                let failure = |error| call_failure("sqs:SendMessage", format!("queue {}", self.queue_url), error);
+                request.send().await.map_err(|error| SharedError::new(failure(error)))
             }
             Err(error) => Err(SharedError::new(error)),
         };
