@@ -73,7 +73,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         }
     }
 
-    /// 200 where all were stored, 207 where some were. Where none was, and all may be tried again, the status says so.
+    /// 200 where all were stored, 207 where some were. Where none was, the status is that of the failure that passes last:
+    /// 429 only where all were throttled, as on AWS.
     fn batch_answer(
         &self,
         readings: Vec<Reading>,
@@ -90,21 +91,21 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             failed: Vec<Failed>,
         }
         let mut outcomes = outcomes.into_iter();
-        let (mut stored, mut failed, mut passing) = (Vec::with_capacity(readings.len()), Vec::new(), None);
+        let (mut stored, mut failed, mut errors) = (Vec::with_capacity(readings.len()), Vec::new(), Vec::new());
         for (index, reading) in readings.into_iter().enumerate() {
-            match outcomes.next() {
-                Some(Ok(_)) => stored.push(reading),
-                Some(Err(error)) => {
+            // A stream that gives no outcome has not said that it is stored.
+            match outcomes.next().unwrap_or_else(|| Err(PutError::Unavailable("no outcome was given".into()))) {
+                Ok(_) => stored.push(reading),
+                Err(error) => {
                     failed.push(Failed { index, error: error.to_string() });
-                    passing = Some(error);
+                    errors.push(error);
                 }
-                None => failed.push(Failed { index, error: "the stream is unavailable".to_owned() }),
             }
         }
-        if stored.is_empty() {
-            return Err(
-                passing.map_or_else(|| Refusal::unavailable("the stream is unavailable: try again"), not_stored)
-            );
+        if stored.is_empty()
+            && let Some(error) = errors.into_iter().max_by_key(lasting)
+        {
+            return Err(not_stored(error));
         }
         self.recent.record_readings(&stored);
         let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
@@ -141,6 +142,16 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
 
 fn refused(rejection: Rejection) -> Refusal {
     Refusal::bad_request(rejection.detail)
+}
+
+/// How long a failure keeps a whole batch out, from shortest to longest: without its refused reading a batch can be stored
+/// at once, a throttled one soon, and the last when the stream is back.
+fn lasting(error: &PutError) -> u8 {
+    match error {
+        PutError::Refused(_) => 0,
+        PutError::Throttled => 1,
+        PutError::Unavailable(_) => 2,
+    }
 }
 
 fn not_stored(error: PutError) -> Refusal {
