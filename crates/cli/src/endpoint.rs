@@ -2,11 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use producer::{Answer, Client, Endpoint};
+pub use redrive::printable;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The file in a data directory that holds the key, written by `up`.
 const API_KEY_FILE: &str = "api-key";
+
+const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:8080";
+const DATA_DIR_DEFAULT: &str = "streamgauge-data";
 
 /// How long an answer to one question is awaited.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -15,17 +19,26 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(clap::Args)]
 pub struct EndpointArgs {
     /// The pipeline's address; on AWS, the stage's URL
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", default_value = ENDPOINT_DEFAULT)]
     endpoint: String,
     /// The API key; without it, the one that `up` keeps in its data directory
     #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// The data directory of `up` on this machine, for its key
-    #[arg(long, value_name = "DIR", default_value = "streamgauge-data")]
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR_DEFAULT)]
     data_dir: PathBuf,
 }
 
 impl EndpointArgs {
+    /// As if given by flags.
+    pub fn new(endpoint: Option<String>, api_key: Option<String>, data_dir: Option<PathBuf>) -> Self {
+        EndpointArgs {
+            endpoint: endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned()),
+            api_key,
+            data_dir: data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+        }
+    }
+
     /// The endpoint with its key.
     pub fn endpoint(&self) -> Result<Endpoint> {
         Ok(Endpoint::new(&self.endpoint, &self.key()?)?)
@@ -59,19 +72,6 @@ pub fn check(answer: &Answer, client: &Client) -> Result<()> {
     }
 }
 
-/// Text from elsewhere, made fit for a terminal: JSON strings may hold control characters beyond ASCII's.
-pub fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' => printable.push('\n'),
-            control if control.is_control() => printable.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => printable.push(other),
-        }
-    }
-    printable
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +91,5 @@ mod tests {
         assert_eq!(args(Some(""), dir.path()).key().unwrap(), "kept");
         assert_eq!(args(Some("given"), dir.path()).key().unwrap(), "given");
         assert_eq!(args(Some("given"), dir.path()).endpoint().unwrap().url(), "http://127.0.0.1:1");
-    }
-
-    #[test]
-    fn no_control_character_is_printed() {
-        assert_eq!(printable("a\u{1b}[2J\u{9b}\tä\n"), "a\\u001b[2J\\u009b\\u0009ä\n");
     }
 }

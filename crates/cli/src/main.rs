@@ -1,5 +1,6 @@
 //! The `streamgauge` command: the whole pipeline on one machine (`up`), and what talks to it.
 
+mod dlq;
 mod endpoint;
 mod put;
 mod send;
@@ -28,6 +29,8 @@ enum Command {
     Put(put::Args),
     /// Print the statistics of one device, or of all
     Stats(stats::Args),
+    /// Look at dead letters, mend them and send them again
+    Dlq(dlq::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Put(args) => put::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::Dlq(args) => dlq::run(args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.

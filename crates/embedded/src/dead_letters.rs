@@ -3,9 +3,12 @@
 use crate::StorageFailure;
 use crate::archive::FileArchive;
 use crate::statistics::StatisticsParts;
-use crate::statistics_journal::{EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, StatisticsOperation};
+use crate::statistics_journal::{
+    EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, RedriveIntent, StatisticsOperation, StatisticsOutcome,
+};
 use ports::{Archive, ArchiveError, DeadLetter, DeadLetterError, DeadLetterQueue};
 use redb::ReadTransaction;
+use std::ops::Bound;
 use std::sync::Arc;
 use telemetry::{DeviceId, RejectReason, Timestamp};
 
@@ -28,12 +31,24 @@ pub struct DeadLetterFilter {
     pub device_id: Option<DeviceId>,
     /// Only those given up at this instant, to the millisecond, or later.
     pub since: Option<Timestamp>,
+    /// Only those given up at this instant, to the millisecond, or earlier.
+    pub until: Option<Timestamp>,
+}
+
+/// In which order dead letters are listed: by when they were given up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeadLetterOrder {
+    /// The last first.
+    #[default]
+    NewestFirst,
+    /// The first first.
+    OldestFirst,
 }
 
 /// A part of a list of dead letters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetterPage {
-    /// The letters, newest first.
+    /// The letters, in the order asked for.
     pub letters: Vec<DeadLetter>,
     /// What to pass as `after` to read on; `None` at the end.
     pub next: Option<String>,
@@ -51,8 +66,22 @@ impl EmbeddedDeadLetterQueue {
         limit: usize,
         filter: DeadLetterFilter,
     ) -> Result<DeadLetterPage, StorageFailure> {
+        self.list_in(DeadLetterOrder::NewestFirst, after, limit, filter).await
+    }
+
+    /// As [`EmbeddedDeadLetterQueue::list`], in an order of one's choice.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn list_in(
+        &self,
+        order: DeadLetterOrder,
+        after: Option<&str>,
+        limit: usize,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterPage, StorageFailure> {
         let after = after.map(|place| parse_place(place).ok_or_else(|| unknown_place(place))).transpose()?;
-        self.parts.read(move |transaction| list(transaction, after.as_ref(), limit, &filter)).await
+        self.parts.read(move |transaction| list(transaction, order, after.as_ref(), limit, &filter)).await
     }
 
     /// The letter of that id, unless it was deleted.
@@ -76,7 +105,34 @@ impl EmbeddedDeadLetterQueue {
     /// # Errors
     /// [`StorageFailure`].
     pub async fn delete(&self, id: &str) -> Result<bool, StorageFailure> {
-        self.parts.writer.write(StatisticsOperation::DeleteLetter(id.to_owned()), 64 + id.len()).await
+        Ok(self.delete_all(vec![id.to_owned()]).await?.contains(&true))
+    }
+
+    /// As [`EmbeddedDeadLetterQueue::delete`], of many letters in one transaction: all or, after a failure, none.
+    ///
+    /// # Errors
+    /// [`StorageFailure`].
+    pub async fn delete_all(&self, ids: Vec<String>) -> Result<Vec<bool>, StorageFailure> {
+        let bytes = ids.iter().map(|id| 64 + id.len()).sum();
+        match self.parts.writer.write(StatisticsOperation::DeleteLetters(ids), bytes).await? {
+            StatisticsOutcome::Deleted(deleted) => Ok(deleted),
+            // No other answer comes of it.
+            _ => Err(StorageFailure::Unanswered),
+        }
+    }
+
+    /// Notes, durably and all in one transaction, in which form letters are about to be sent again: a hash of it for
+    /// each id. A note goes with its letter.
+    ///
+    /// # Errors
+    /// [`StorageFailure`].
+    pub async fn note_intents(&self, intents: Vec<(String, [u8; 16])>) -> Result<Vec<RedriveIntent>, StorageFailure> {
+        let bytes = intents.iter().map(|(id, _)| 128 + id.len()).sum();
+        match self.parts.writer.write(StatisticsOperation::NoteIntents(intents), bytes).await? {
+            StatisticsOutcome::Noted(noted) => Ok(noted),
+            // No other answer comes of it.
+            _ => Err(StorageFailure::Unanswered),
+        }
     }
 
     /// Archives the letters as one object, then queues them; how many were queued before a failure.
@@ -173,23 +229,21 @@ fn archive_failure(error: ArchiveError) -> StorageFailure {
 
 fn list(
     transaction: &ReadTransaction,
+    order: DeadLetterOrder,
     after: Option<&(i64, String)>,
     limit: usize,
     filter: &DeadLetterFilter,
 ) -> Result<DeadLetterPage, StorageFailure> {
     let index = transaction.open_table(LETTER_INDEX)?;
     let stored = transaction.open_table(LETTERS)?;
-    let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
-    let from = (since, "");
-    let range = match after {
-        // A place before `since` leaves nothing; a range may not be turned round.
-        Some((failed_at, _)) if *failed_at < since => return Ok(DeadLetterPage { letters: Vec::new(), next: None }),
-        Some((failed_at, id)) => index.range::<(i64, &str)>(from..(*failed_at, id.as_str()))?,
-        None => index.range::<(i64, &str)>(from..)?,
-    };
     let mut page = DeadLetterPage { letters: Vec::new(), next: None };
+    let Some(bounds) = bounds(order, after, filter) else { return Ok(page) };
+    let mut range = index.range::<(i64, &str)>(bounds)?;
     let mut last = None;
-    for entry in range.rev() {
+    while let Some(entry) = match order {
+        DeadLetterOrder::NewestFirst => range.next_back(),
+        DeadLetterOrder::OldestFirst => range.next(),
+    } {
         let (key, value) = entry?;
         let (reason, device) = value.value();
         let passes = filter.reason.is_none_or(|wanted| wanted.as_str() == reason)
@@ -207,6 +261,29 @@ fn list(
         last = Some(format!("{failed_at}.{id}"));
     }
     Ok(page)
+}
+
+type Bounds<'a> = (Bound<(i64, &'a str)>, Bound<(i64, &'a str)>);
+
+/// What is left to list behind the place `after`; `None` where nothing is, because a range may not be turned round.
+fn bounds<'a>(
+    order: DeadLetterOrder,
+    after: Option<&'a (i64, String)>,
+    filter: &DeadLetterFilter,
+) -> Option<Bounds<'a>> {
+    let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let until = filter.until.map_or(i64::MAX, Timestamp::as_millisecond);
+    if since > until || after.is_some_and(|(failed_at, _)| !(since..=until).contains(failed_at)) {
+        return None;
+    }
+    let first = Bound::Included((since, ""));
+    // Every id of this millisecond stands before the next.
+    let last = until.checked_add(1).map_or(Bound::Unbounded, |past| Bound::Excluded((past, "")));
+    let place = after.map(|(failed_at, id)| Bound::Excluded((*failed_at, id.as_str())));
+    Some(match order {
+        DeadLetterOrder::NewestFirst => (first, place.unwrap_or(last)),
+        DeadLetterOrder::OldestFirst => (place.unwrap_or(first), last),
+    })
 }
 
 fn parse_place(place: &str) -> Option<(i64, String)> {

@@ -3,7 +3,7 @@
 use crate::StorageFailure;
 use crate::database::Database;
 use crate::item::{decode_item, decode_page};
-use crate::statistics_journal::{ITEMS, PAGES, StatisticsJournal, StatisticsOperation};
+use crate::statistics_journal::{ITEMS, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
 use crate::storage::DirectoryLock;
 use crate::writer::Writer;
 use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
@@ -102,8 +102,8 @@ impl StatisticsStore for EmbeddedStatisticsStore {
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
         let bytes = write.item.state.len() + 256 + write.pages.iter().map(|page| page.page.len() + 64).sum::<usize>();
         match self.parts.writer.write(StatisticsOperation::Write(Box::new(write)), bytes).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(WriteError::ConditionFailed),
+            Ok(StatisticsOutcome::Condition(true)) => Ok(()),
+            Ok(_) => Err(WriteError::ConditionFailed),
             Err(failure) => Err(WriteError::Unavailable(failure.boxed())),
         }
     }

@@ -17,6 +17,8 @@ pub(crate) const LETTERS: TableDefinition<(i64, &str), &[u8]> = TableDefinition:
 pub(crate) const LETTER_INDEX: TableDefinition<(i64, &str), (&str, &str)> = TableDefinition::new("dead_letter_index");
 /// id of every letter ever sent -> failed_at in milliseconds.
 pub(crate) const KNOWN_LETTERS: TableDefinition<&str, i64> = TableDefinition::new("known_dead_letters");
+/// id of a letter that an operator is about to send again -> a hash of what is sent (16 bytes). It goes with its letter.
+pub(crate) const REDRIVE_INTENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("redrive_intents");
 /// shard -> sequence number (24 bytes), then the shard's readings up to it (u64).
 pub(crate) const CHECKPOINTS: TableDefinition<&str, (&[u8], u64)> = TableDefinition::new("checkpoints");
 /// name -> number.
@@ -43,14 +45,40 @@ pub(crate) struct EncodedLetter {
 
 /// One request to the writer.
 pub(crate) enum StatisticsOperation {
-    /// Writes item and pages; the outcome says whether the condition held.
+    /// Writes item and pages; the outcome is [`StatisticsOutcome::Condition`].
     Write(Box<DeviceWrite>),
-    /// Takes letters, each unless it is known already; the outcome is true.
+    /// Takes letters, each unless it is known already.
     SendLetters(Vec<EncodedLetter>),
-    /// Deletes a letter; the outcome says whether it was there.
-    DeleteLetter(String),
-    /// Saves a checkpoint; the outcome is true.
+    /// Deletes letters; the outcome has for each whether it was there.
+    DeleteLetters(Vec<String>),
+    /// Notes the forms in which letters are to be sent again; the outcome has one answer a letter.
+    NoteIntents(Vec<(String, [u8; 16])>),
+    /// Saves a checkpoint.
     SaveCheckpoint { shard: String, sequence_number: [u8; 24], readings: u64 },
+}
+
+/// The answer to a [`StatisticsOperation`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StatisticsOutcome {
+    /// Whether the write's condition held.
+    Condition(bool),
+    /// For each letter, whether it was there.
+    Deleted(Vec<bool>),
+    /// For each letter, what became of the intent.
+    Noted(Vec<RedriveIntent>),
+    /// Done.
+    Done,
+}
+
+/// What became of an intent to send a letter again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedriveIntent {
+    /// It is noted, now or before, in this form.
+    Noted,
+    /// It was noted before in another form.
+    OtherForm,
+    /// There is no such letter any more.
+    Gone,
 }
 
 /// The statistics' journal. It holds nothing: each condition is checked in the transaction it belongs to.
@@ -62,6 +90,7 @@ struct Tables<'t> {
     letters: Table<'t, (i64, &'static str), &'static [u8]>,
     letter_index: Table<'t, (i64, &'static str), (&'static str, &'static str)>,
     known_letters: Table<'t, &'static str, i64>,
+    intents: Table<'t, &'static str, &'static [u8]>,
     checkpoints: Table<'t, &'static str, (&'static [u8], u64)>,
     totals: Table<'t, &'static str, u64>,
     /// The change of [`COUNTED`], written once a group: it wraps, because a rebuild may count less.
@@ -70,13 +99,13 @@ struct Tables<'t> {
 
 impl Journal for StatisticsJournal {
     type Operation = StatisticsOperation;
-    type Outcome = bool;
+    type Outcome = StatisticsOutcome;
 
     fn apply(
         &mut self,
         transaction: &WriteTransaction,
         operations: &[StatisticsOperation],
-    ) -> Result<Vec<bool>, StorageFailure> {
+    ) -> Result<Vec<StatisticsOutcome>, StorageFailure> {
         let mut tables = Tables::open(transaction)?;
         let outcomes = operations.iter().map(|operation| tables.apply(operation)).collect::<Result<_, _>>()?;
         if tables.counted_change != 0 {
@@ -95,25 +124,32 @@ impl<'t> Tables<'t> {
             letters: transaction.open_table(LETTERS)?,
             letter_index: transaction.open_table(LETTER_INDEX)?,
             known_letters: transaction.open_table(KNOWN_LETTERS)?,
+            intents: transaction.open_table(REDRIVE_INTENTS)?,
             checkpoints: transaction.open_table(CHECKPOINTS)?,
             totals: transaction.open_table(TOTALS)?,
             counted_change: 0,
         })
     }
 
-    fn apply(&mut self, operation: &StatisticsOperation) -> Result<bool, StorageFailure> {
-        match operation {
-            StatisticsOperation::Write(write) => self.write_device(write),
+    fn apply(&mut self, operation: &StatisticsOperation) -> Result<StatisticsOutcome, StorageFailure> {
+        Ok(match operation {
+            StatisticsOperation::Write(write) => StatisticsOutcome::Condition(self.write_device(write)?),
             StatisticsOperation::SendLetters(letters) => {
                 letters.iter().try_for_each(|letter| self.send_letter(letter))?;
-                Ok(true)
+                StatisticsOutcome::Done
             }
-            StatisticsOperation::DeleteLetter(id) => self.delete_letter(id),
+            StatisticsOperation::DeleteLetters(ids) => {
+                StatisticsOutcome::Deleted(ids.iter().map(|id| self.delete_letter(id)).collect::<Result<_, _>>()?)
+            }
+            StatisticsOperation::NoteIntents(intents) => {
+                let noted = intents.iter().map(|(id, form)| self.note_intent(id, form));
+                StatisticsOutcome::Noted(noted.collect::<Result<_, _>>()?)
+            }
             StatisticsOperation::SaveCheckpoint { shard, sequence_number, readings } => {
                 self.checkpoints.insert(shard.as_str(), (sequence_number.as_slice(), *readings))?;
-                Ok(true)
+                StatisticsOutcome::Done
             }
-        }
+        })
     }
 
     /// Checks the whole condition before it changes anything, because the group's other writes stand or fall with
@@ -165,8 +201,24 @@ impl<'t> Tables<'t> {
     fn delete_letter(&mut self, id: &str) -> Result<bool, StorageFailure> {
         let Some(failed_at) = self.known_letters.get(id)?.map(|stored| stored.value()) else { return Ok(false) };
         self.letter_index.remove((failed_at, id))?;
+        self.intents.remove(id)?;
         let deleted = self.letters.remove((failed_at, id))?.is_some();
         Ok(deleted)
+    }
+
+    /// Only for a letter that is there: once it was sent and deleted, no other form of it may be sent.
+    fn note_intent(&mut self, id: &str, form: &[u8; 16]) -> Result<RedriveIntent, StorageFailure> {
+        let Some(failed_at) = self.known_letters.get(id)?.map(|stored| stored.value()) else {
+            return Ok(RedriveIntent::Gone);
+        };
+        if self.letter_index.get((failed_at, id))?.is_none() {
+            return Ok(RedriveIntent::Gone);
+        }
+        if let Some(before) = self.intents.get(id)? {
+            return Ok(if before.value() == form { RedriveIntent::Noted } else { RedriveIntent::OtherForm });
+        }
+        self.intents.insert(id, form.as_slice())?;
+        Ok(RedriveIntent::Noted)
     }
 }
 

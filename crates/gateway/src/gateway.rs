@@ -98,6 +98,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Endpoint::Devices => self.devices(head).await,
             Endpoint::Pipeline => self.pipeline(head).await,
             Endpoint::DeadLetters => self.dead_letters(head).await,
+            Endpoint::RedriveDeadLetters => self.redrive_dead_letters(head, body).await,
+            Endpoint::DeleteDeadLetters => self.delete_dead_letters(head, body).await,
             Endpoint::Recent => self.recent_activity(head),
             Endpoint::Dashboard => Ok(self.dashboard(head, local)),
             Endpoint::DashboardCss => Ok(crate::page::stylesheet()),

@@ -2,7 +2,7 @@
 //!
 //! - **Enters**: HTTP/1.1 requests, on a listener that the caller has bound.
 //! - **Leaves**: stream records, put into an [`ports::EventStream`]; answers read from a [`PipelineView`] and from
-//!   [`RecentActivity`]; the dashboard page.
+//!   [`RecentActivity`]; dead letters sent back or deleted through the view; the dashboard page.
 //! - **Fails**: with a status of the contract and `{"message":"…"}` that names what is wrong. Nothing answers 200
 //!   before the stream has said that it is stored, and no input makes it panic or answer 5xx.
 //!
@@ -12,6 +12,7 @@ mod access;
 mod answer;
 mod body;
 mod config;
+mod dead_letters;
 mod document;
 mod gateway;
 mod ingest;
@@ -32,4 +33,4 @@ pub use observed::ObservedStatisticsStore;
 pub use recent::{DEFAULT_MEMORY_BYTES, RecentActivity};
 pub use route::{Endpoint, ROUTES, Route};
 pub use server::serve;
-pub use view::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, ViewError};
+pub use view::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};

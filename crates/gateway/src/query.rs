@@ -2,7 +2,7 @@
 
 use crate::answer::Refusal;
 use std::borrow::Cow;
-use telemetry::DeviceId;
+use telemetry::{DeviceId, Timestamp};
 
 /// The parameters of a query, each given once.
 ///
@@ -47,6 +47,14 @@ impl<'a> Query<'a> {
                 DeviceId::parse(value).map_err(|rule| Refusal::bad_request(format!("query parameter `{name}`: {rule}")))
             })
             .transpose()
+    }
+
+    /// A parameter that is an instant.
+    pub fn timestamp(&self, name: &'static str) -> Result<Option<Timestamp>, Refusal> {
+        let parse = |value| {
+            Timestamp::parse(value).map_err(|rule| Refusal::bad_request(format!("query parameter `{name}`: {rule}")))
+        };
+        self.get(name).map(parse).transpose()
     }
 
     /// A device that must be named.

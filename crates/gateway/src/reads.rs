@@ -56,11 +56,14 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             dead_letters: Vec<DeadLetter>,
             next: Option<String>,
         }
-        let query = query(head, &["limit", "after", "reason", "device_id"])?;
+        let query = query(head, &["limit", "after", "reason", "device_id", "id", "since", "until", "order"])?;
         let limit = query.limit(DEAD_LETTERS_DEFAULT, DEAD_LETTERS_MAX)?;
-        let mut next = query.get("after").map(cursor).transpose()?;
+        let mut next = query.get("after").map(|text| name(text, "after")).transpose()?;
         let reason = query.get("reason").map(reason).transpose()?;
         let device_id = query.device("device_id")?;
+        let id = query.get("id").map(|text| name(text, "id")).transpose()?;
+        let (since, until) = (query.timestamp("since")?, query.timestamp("until")?);
+        let oldest_first = query.get("order").map(oldest_first).transpose()?.unwrap_or(false);
         let (mut dead_letters, mut bytes) = (Vec::new(), 0);
         loop {
             let page = DeadLetterQuery {
@@ -68,6 +71,10 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
                 limit: (limit - dead_letters.len()).min(DEAD_LETTERS_STEP),
                 reason,
                 device_id: device_id.as_ref(),
+                id: id.as_deref(),
+                since,
+                until,
+                oldest_first,
             };
             let page = self.view.dead_letters(page).await.map_err(unavailable)?;
             bytes += page.dead_letters.iter().map(|letter| letter.payload_base64.len()).sum::<usize>();
@@ -129,10 +136,23 @@ impl<'a> Statistics<'a> {
     }
 }
 
-fn cursor(text: &str) -> Result<String, Refusal> {
-    let valid = DeviceId::parse(text).is_ok();
-    let rule = "query parameter `after`: must be the `next` of an earlier page";
-    if valid { Ok(text.to_owned()) } else { Err(Refusal::bad_request(rule)) }
+/// A place of a list, or a letter's id.
+fn name(text: &str, parameter: &str) -> Result<String, Refusal> {
+    match DeviceId::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) if parameter == "after" => {
+            Err(Refusal::bad_request("query parameter `after`: must be the `next` of an earlier page"))
+        }
+        Err(_) => Err(Refusal::bad_request(format!("query parameter `{parameter}`: must be a dead letter's id"))),
+    }
+}
+
+fn oldest_first(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "newest" => Ok(false),
+        "oldest" => Ok(true),
+        _ => Err(Refusal::bad_request("query parameter `order`: must be newest or oldest")),
+    }
 }
 
 fn reason(text: &str) -> Result<RejectReason, Refusal> {
@@ -146,7 +166,7 @@ fn no_data(device_id: &DeviceId) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("no data of the device {device_id}"))
 }
 
-fn unavailable(error: ViewError) -> Refusal {
+pub(crate) fn unavailable(error: ViewError) -> Refusal {
     match error {
         ViewError::Unavailable(source) => {
             tracing::warn!(error = %source, "the pipeline's storage is unavailable");

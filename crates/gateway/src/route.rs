@@ -23,6 +23,10 @@ pub enum Endpoint {
     Pipeline,
     /// `GET /dead-letters`.
     DeadLetters,
+    /// `POST /dead-letters/redrive`: dead letters back into the stream.
+    RedriveDeadLetters,
+    /// `POST /dead-letters/delete`: dead letters gone for good.
+    DeleteDeadLetters,
     /// `GET /recent`.
     Recent,
     /// `GET /dashboard`.
@@ -66,6 +70,7 @@ pub struct Route {
 
 const INGEST: &[u16] = &[200, 400, 403, 408, 413, 415, 429, 503];
 const READ: &[u16] = &[200, 400, 403, 503];
+const CHANGE: &[u16] = &[200, 400, 403, 408, 413, 415, 503];
 const PAGE: &[u16] = &[200, 421];
 
 const fn get(path: &'static str, endpoint: Endpoint, access: Access, statuses: &'static [u16]) -> Route {
@@ -77,7 +82,7 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
 }
 
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 15] = [
+pub static ROUTES: [Route; 17] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -87,6 +92,8 @@ pub static ROUTES: [Route; 15] = [
     get("/devices", Endpoint::Devices, Access::Read, READ),
     get("/pipeline", Endpoint::Pipeline, Access::Read, READ),
     get("/dead-letters", Endpoint::DeadLetters, Access::Read, READ),
+    post("/dead-letters/redrive", Endpoint::RedriveDeadLetters, Access::Key, CHANGE),
+    post("/dead-letters/delete", Endpoint::DeleteDeadLetters, Access::Key, CHANGE),
     get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404]),
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),
     get("/dashboard/dashboard.css", Endpoint::DashboardCss, Access::Page, PAGE),

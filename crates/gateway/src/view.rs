@@ -3,9 +3,10 @@
 use ports::{DeadLetter, StatisticsAttributes};
 use std::collections::BTreeMap;
 use std::future::Future;
-use telemetry::{DeviceId, RejectReason};
+use telemetry::{DeviceId, RejectReason, Timestamp};
 
-/// A read-only view of a pipeline: its devices, its accounts, its dead letters.
+/// A view of a pipeline: its devices, its accounts, its dead letters. Of these alone it also changes something: it
+/// sends dead letters back, and deletes them.
 pub trait PipelineView: Send + Sync {
     /// One device's statistics; `None` for a device with no data.
     fn device(
@@ -28,6 +29,16 @@ pub trait PipelineView: Send + Sync {
         &self,
         query: DeadLetterQuery<'_>,
     ) -> impl Future<Output = Result<DeadLetterPage, ViewError>> + Send;
+
+    /// Sends dead letters back: for each, puts its bodies into the stream, and deletes it once all of them are stored.
+    /// One result a letter, in order.
+    fn redrive(
+        &self,
+        letters: Vec<RedriveLetter>,
+    ) -> impl Future<Output = Result<Vec<Result<(), RedriveFailure>>, ViewError>> + Send;
+
+    /// Deletes dead letters, durably, all or none; how many of them were there.
+    fn delete_dead_letters(&self, ids: Vec<String>) -> impl Future<Output = Result<u64, ViewError>> + Send;
 }
 
 impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
@@ -55,6 +66,17 @@ impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
         query: DeadLetterQuery<'_>,
     ) -> impl Future<Output = Result<DeadLetterPage, ViewError>> + Send {
         (**self).dead_letters(query)
+    }
+
+    fn redrive(
+        &self,
+        letters: Vec<RedriveLetter>,
+    ) -> impl Future<Output = Result<Vec<Result<(), RedriveFailure>>, ViewError>> + Send {
+        (**self).redrive(letters)
+    }
+
+    fn delete_dead_letters(&self, ids: Vec<String>) -> impl Future<Output = Result<u64, ViewError>> + Send {
+        (**self).delete_dead_letters(ids)
     }
 }
 
@@ -88,6 +110,34 @@ pub struct DeadLetterQuery<'a> {
     pub reason: Option<RejectReason>,
     /// Only those of this device.
     pub device_id: Option<&'a DeviceId>,
+    /// Only the one of this id.
+    pub id: Option<&'a str>,
+    /// Only those given up at this instant, to the millisecond, or later.
+    pub since: Option<Timestamp>,
+    /// Only those given up at this instant, to the millisecond, or earlier.
+    pub until: Option<Timestamp>,
+    /// Whether the list begins with the oldest.
+    pub oldest_first: bool,
+}
+
+/// A dead letter on its way back to the stream.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct RedriveLetter {
+    /// The letter's id.
+    pub id: String,
+    /// What is put into the stream for it, each a reading or a series.
+    pub bodies: Vec<String>,
+}
+
+/// Why a dead letter did not go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedriveFailure {
+    /// What is wrong.
+    pub error: String,
+    /// Whether trying again may help.
+    pub passing: bool,
+    /// Whether the letter is not there, be it that it went before.
+    pub gone: bool,
 }
 
 /// A page of dead letters.

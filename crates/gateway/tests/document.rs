@@ -65,7 +65,7 @@ fn impatient(config: &mut GatewayConfig) {
     config.limits.bodies_in_flight_bytes = config.limits.body_bytes;
 }
 
-const TARGETS: [(&str, &str, &str); 5] = [
+const TARGETS: [(&str, &str, &str); 7] = [
     ("/data", "application/json", r#"{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1}"#),
     (
         "/data/series",
@@ -78,6 +78,8 @@ const TARGETS: [(&str, &str, &str); 5] = [
         r#"{"readings":[{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1},{"device_id":"e","timestamp":"2026-01-01T00:00:00Z","value":1}]}"#,
     ),
     ("/stream/records?partition_key=d", "application/octet-stream", "anything"),
+    ("/dead-letters/redrive", "application/json", r#"{"letters":[{"id":"no-such-letter","bodies":["{}"]}]}"#),
+    ("/dead-letters/delete", "application/json", r#"{"ids":["no-such-letter"]}"#),
     ("/dashboard/login", "application/x-www-form-urlencoded", "api_key=a-key-that-no-answer-may-hold"),
 ];
 
@@ -89,7 +91,7 @@ fn provoke_posts(server: &Server, seen: &mut Seen) {
             seen.note("POST", target, &server.request("POST", target, headers, body));
         };
         post(target, &full, body.as_bytes());
-        post(target, &full, &vec![b' '; 300_000]);
+        post(target, &full, &vec![b' '; 1_100_000]);
         post(target, &[("x-api-key", KEY), ("content-type", "text/csv")], body.as_bytes());
         if target == "/dashboard/login" {
             post(target, &full, b"nothing");
@@ -102,6 +104,9 @@ fn provoke_posts(server: &Server, seen: &mut Seen) {
                 post(target, &full, body.as_bytes());
                 server.pipeline.fates([]);
             }
+            server.pipeline.set_view_down(true);
+            post(target, &full, body.as_bytes());
+            server.pipeline.set_view_down(false);
         }
         let mut slow = server.connect();
         slow.send(&request("POST", target, &[&full[..], &[("transfer-encoding", "chunked")]].concat(), b"1\r\n"));

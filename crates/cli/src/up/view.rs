@@ -1,11 +1,14 @@
-//! What the gateway reads of the embedded storage.
+//! What the gateway reads of the embedded storage, and what it does with dead letters.
 
-use embedded::{DeadLetterFilter, EmbeddedStorage, StorageFailure};
-use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, ViewError};
-use ports::{StatisticsAttributes, StatisticsStore as _};
-use telemetry::DeviceId;
+use crate::dlq::on_disk::OnDisk;
+use aggregator::Settings;
+use embedded::{DeadLetterFilter, DeadLetterOrder, EmbeddedStorage, StorageFailure};
+use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};
+use ports::{Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock};
+use redrive::{Filter, Letter, Outgoing, ReasonCode, RedriveError, Redriver as _, StreamRedriver, records};
+use telemetry::{DeviceId, Timestamp};
 
-/// The pipeline of this machine, read only.
+/// The pipeline of this machine.
 #[derive(Clone)]
 pub struct StorageView(pub EmbeddedStorage);
 
@@ -41,16 +44,73 @@ impl PipelineView for StorageView {
     }
 
     async fn dead_letters(&self, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
-        let filter = DeadLetterFilter {
-            reason: query.reason,
-            device_id: query.device_id.cloned(),
-            ..DeadLetterFilter::default()
-        };
-        match self.0.dead_letters().list(query.after, query.limit, filter).await {
+        if let Some(id) = query.id {
+            return self.dead_letter(id, query).await;
+        }
+        let device_id = query.device_id.cloned();
+        let filter = DeadLetterFilter { reason: query.reason, device_id, since: query.since, until: query.until };
+        let order = if query.oldest_first { DeadLetterOrder::OldestFirst } else { DeadLetterOrder::NewestFirst };
+        match self.0.dead_letters().list_in(order, query.after, query.limit, filter).await {
             Ok(page) => Ok(DeadLetterPage { dead_letters: page.letters, next: page.next }),
             // A place that no page ever named: nothing follows it.
             Err(StorageFailure::InvalidPlace(_)) => Ok(DeadLetterPage::default()),
             Err(failure) => Err(unavailable(failure)),
         }
     }
+
+    async fn redrive(&self, letters: Vec<RedriveLetter>) -> Result<Vec<Result<(), RedriveFailure>>, ViewError> {
+        // As far ahead as the aggregator takes them.
+        let tolerance = Settings::default().future_tolerance;
+        let now = SystemClock.now();
+        let horizon = Timestamp::from_nanosecond(now.as_nanosecond() + tolerance.as_nanos() as i128).unwrap_or(now);
+        let prepared: Vec<_> = letters.into_iter().map(|letter| outgoing(letter, horizon)).collect();
+        let well = prepared.iter().filter_map(|prepared| prepared.as_ref().ok().cloned()).collect();
+        let redriver = StreamRedriver { queue: OnDisk(self.0.dead_letters()), stream: self.0.stream() };
+        let mut results = redriver.redrive(well).await.into_iter();
+        let lost = || Err(RedriveError::Passing("no answer for it".to_owned()));
+        let mut result = |prepared: Result<_, _>| prepared.and_then(|_| results.next().unwrap_or_else(lost));
+        Ok(prepared.into_iter().map(|prepared| result(prepared).map_err(failure)).collect())
+    }
+
+    async fn delete_dead_letters(&self, ids: Vec<String>) -> Result<u64, ViewError> {
+        let deleted = self.0.dead_letters().delete_all(ids).await.map_err(unavailable)?;
+        Ok(deleted.into_iter().filter(|was_there| *was_there).count() as u64)
+    }
+}
+
+impl StorageView {
+    /// The letter of that id, where it passes the rest of the query too.
+    async fn dead_letter(&self, id: &str, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
+        let letter = self.0.dead_letters().get(id).await.map_err(unavailable)?;
+        let filter = Filter {
+            reason: query.reason.map(ReasonCode::Rejected),
+            device_id: query.device_id.map(ToString::to_string),
+            since: query.since,
+            until: query.until,
+            ..Filter::default()
+        };
+        let passes = |letter: &DeadLetter| filter.matches(&Letter::Rejected(letter.clone()));
+        // It is the first and the last: nothing follows.
+        let letters = letter.filter(|letter| query.after.is_none() && passes(letter));
+        Ok(DeadLetterPage { dead_letters: letters.into_iter().collect(), next: None })
+    }
+}
+
+/// What is put for a letter: whoever asks, nothing goes into the stream that would only come back.
+fn outgoing(letter: RedriveLetter, horizon: Timestamp) -> Result<Outgoing, RedriveError> {
+    let mut entries = Vec::with_capacity(letter.bodies.len());
+    for body in &letter.bodies {
+        let records = records(body.as_bytes(), horizon).map_err(|error| RedriveError::Refused(error.to_string()))?;
+        entries.extend(records.entries);
+    }
+    Ok(Outgoing { receipts: vec![letter.id.clone()], id: letter.id, records: entries })
+}
+
+fn failure(error: RedriveError) -> RedriveFailure {
+    let (passing, gone) = (error.is_passing(), error == RedriveError::Gone);
+    let error = match error {
+        RedriveError::Passing(why) => why,
+        other => other.to_string(),
+    };
+    RedriveFailure { error, passing, gone }
 }

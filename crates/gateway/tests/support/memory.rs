@@ -1,6 +1,6 @@
 //! An in-memory pipeline: a stream that can be told to fail, and a view that counts what the stream holds.
 
-use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, ViewError};
+use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};
 use ports::{
     ConfidenceInterval, DeadLetter, DeadLetterOrigin, EventStream, Position, PutError, PutReceipt, RecordsPage,
     SequenceNumber, Shard, ShardId, StatisticsAttributes, StreamEntry, StreamError,
@@ -87,6 +87,18 @@ impl Inner {
         Ok(PutReceipt { shard_id, sequence_number })
     }
 
+    fn redrive(&mut self, letter: RedriveLetter) -> Result<(), RedriveFailure> {
+        if !self.dead_letters.iter().any(|standing| standing.id == letter.id) {
+            return Err(RedriveFailure { error: "is not there".to_owned(), passing: false, gone: true });
+        }
+        for body in letter.bodies {
+            let entry = StreamEntry { partition_key: "redriven".to_owned(), data: body.into_bytes() };
+            self.put(entry).map_err(|error| RedriveFailure { error: error.to_string(), passing: true, gone: false })?;
+        }
+        self.dead_letters.retain(|standing| standing.id != letter.id);
+        Ok(())
+    }
+
     fn up(&self) -> Result<&Self, ViewError> {
         if self.view_is_down { Err(ViewError::Unavailable("the disk is gone".into())) } else { Ok(self) }
     }
@@ -141,11 +153,27 @@ impl PipelineView for MemoryPipeline {
         let mut letters = inner.up()?.dead_letters.iter().enumerate().skip(after).filter(|(_, letter)| {
             query.reason.is_none_or(|reason| letter.reason == reason)
                 && query.device_id.is_none_or(|device| letter.device_id.as_deref() == Some(device.as_str()))
+                && query.id.is_none_or(|id| letter.id == id)
+                && query.since.is_none_or(|since| letter.failed_at >= since)
+                && query.until.is_none_or(|until| letter.failed_at <= until)
         });
         let page: Vec<_> = letters.by_ref().take(query.limit).collect();
         let end = page.last().map(|(index, _)| (index + 1).to_string());
         let next = letters.next().and(end);
         Ok(DeadLetterPage { dead_letters: page.into_iter().map(|(_, letter)| letter.clone()).collect(), next })
+    }
+
+    async fn redrive(&self, letters: Vec<RedriveLetter>) -> Result<Vec<Result<(), RedriveFailure>>, ViewError> {
+        let mut inner = self.inner.lock().unwrap();
+        inner.up()?;
+        Ok(letters.into_iter().map(|letter| inner.redrive(letter)).collect())
+    }
+
+    async fn delete_dead_letters(&self, ids: Vec<String>) -> Result<u64, ViewError> {
+        let mut inner = self.inner.lock().unwrap();
+        let before = inner.up()?.dead_letters.len();
+        inner.dead_letters.retain(|letter| !ids.contains(&letter.id));
+        Ok((before - inner.dead_letters.len()) as u64)
     }
 }
 

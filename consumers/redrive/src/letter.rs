@@ -1,0 +1,186 @@
+//! What stands in a dead-letter queue.
+
+use crate::lambda_failure::LambdaFailure;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ports::DeadLetter;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use telemetry::{RejectReason, Timestamp};
+
+/// One entry of a dead-letter queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Letter {
+    /// A record or reading that the aggregator refused.
+    Rejected(DeadLetter),
+    /// A batch that Lambda gave up: which records of the stream it held.
+    LambdaFailure(LambdaFailure),
+    /// Neither, such as a message that someone else sent to the queue.
+    Unreadable {
+        /// A hash of the text.
+        id: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// Why a letter is there: a reject reason, or what is no reading of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReasonCode {
+    /// The aggregator's reason.
+    Rejected(RejectReason),
+    /// Lambda gave the batch up.
+    LambdaFailure,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl ReasonCode {
+    /// Every code.
+    pub fn all() -> impl Iterator<Item = ReasonCode> {
+        RejectReason::ALL
+            .into_iter()
+            .map(ReasonCode::Rejected)
+            .chain([ReasonCode::LambdaFailure, ReasonCode::Unreadable])
+    }
+
+    /// The code as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReasonCode::Rejected(reason) => reason.as_str(),
+            ReasonCode::LambdaFailure => "lambda_failure",
+            ReasonCode::Unreadable => "unreadable",
+        }
+    }
+
+    /// The code of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::all().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Letter {
+    /// A message's body, whatever it is.
+    pub fn parse(text: &str) -> Self {
+        if let Ok(letter) = serde_json::from_str::<DeadLetter>(text) {
+            return Letter::Rejected(letter);
+        }
+        match LambdaFailure::parse(text) {
+            Some(failure) => Letter::LambdaFailure(failure),
+            None => Letter::Unreadable { id: hash(text.as_bytes()), text: text.to_owned() },
+        }
+    }
+
+    /// The id: the same for every copy.
+    pub fn id(&self) -> &str {
+        match self {
+            Letter::Rejected(letter) => &letter.id,
+            Letter::LambdaFailure(failure) => &failure.id,
+            Letter::Unreadable { id, .. } => id,
+        }
+    }
+
+    /// Why it is there.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Letter::Rejected(letter) => ReasonCode::Rejected(letter.reason),
+            Letter::LambdaFailure(_) => ReasonCode::LambdaFailure,
+            Letter::Unreadable { .. } => ReasonCode::Unreadable,
+        }
+    }
+
+    /// One line for people: what is wrong.
+    pub fn detail(&self) -> String {
+        match self {
+            Letter::Rejected(letter) => letter.detail.clone(),
+            Letter::LambdaFailure(failure) => failure.to_string(),
+            Letter::Unreadable { .. } => "neither a dead letter nor a failure record of Lambda".to_owned(),
+        }
+    }
+
+    /// The device, where a valid one is named.
+    pub fn device_id(&self) -> Option<&str> {
+        match self {
+            Letter::Rejected(letter) => letter.device_id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// When it was given up, where that is known.
+    pub fn failed_at(&self) -> Option<Timestamp> {
+        match self {
+            Letter::Rejected(letter) => Some(letter.failed_at),
+            Letter::LambdaFailure(failure) => failure.failed_at,
+            Letter::Unreadable { .. } => None,
+        }
+    }
+
+    /// The payload, decoded; `None` where there is none to decode.
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        match self {
+            Letter::Rejected(letter) => STANDARD.decode(&letter.payload_base64).ok(),
+            Letter::LambdaFailure(_) => None,
+            Letter::Unreadable { text, .. } => Some(text.clone().into_bytes()),
+        }
+    }
+
+    /// What letters of one group are sent in order of: the order in which their readings arrived, so that of two with
+    /// one identity the first stands again.
+    pub(crate) fn arrival(&self) -> (Option<Timestamp>, String, ports::SequenceNumber, Option<u64>, Option<u32>) {
+        match self {
+            Letter::Rejected(letter) => (
+                Some(letter.arrived_at),
+                letter.shard_id.clone(),
+                letter.sequence_number.parse().unwrap_or(ports::SequenceNumber::from(0)),
+                letter.sub_sequence_number,
+                letter.index,
+            ),
+            other => (other.failed_at(), String::new(), ports::SequenceNumber::from(0), None, None),
+        }
+    }
+}
+
+/// The first 16 bytes, in hexadecimal, of SHA-256.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which letters are meant; the default means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these ids; empty: any.
+    pub ids: Vec<String>,
+    /// Only this reason.
+    pub reason: Option<ReasonCode>,
+    /// Only those that name this device.
+    pub device_id: Option<String>,
+    /// Only those given up at this instant, to the millisecond, or later.
+    pub since: Option<Timestamp>,
+    /// Only those given up at this instant, to the millisecond, or earlier.
+    pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether the filter names anything at all.
+    pub fn is_narrow(&self) -> bool {
+        !self.ids.is_empty() || self.reason.is_some() || self.device_id.is_some() || self.since.is_some()
+    }
+
+    /// Whether the letter is meant. One whose time is not known is newer than nothing and older than nothing.
+    pub fn matches(&self, letter: &Letter) -> bool {
+        let failed_at = letter.failed_at().map(Timestamp::as_millisecond);
+        let at_least = |since: Timestamp| failed_at.is_none_or(|at| at >= since.as_millisecond());
+        let at_most = |until: Timestamp| failed_at.is_none_or(|at| at <= until.as_millisecond());
+        (self.ids.is_empty() || self.ids.iter().any(|id| id == letter.id()))
+            && self.reason.is_none_or(|reason| reason == letter.reason())
+            && self.device_id.as_deref().is_none_or(|device| letter.device_id() == Some(device))
+            && self.since.is_none_or(at_least)
+            && self.until.is_none_or(at_most)
+    }
+}

@@ -1,0 +1,212 @@
+//! The dead letters of a running pipeline.
+
+use crate::endpoint::check;
+use anyhow::Context as _;
+use producer::{Answer, Client, percent_encode};
+use redrive::{
+    DeadLetters, Held, Letter, Order, Outgoing, Page, PageRequest, QueueError, ReasonCode, RedriveError, Redriver,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The most bytes of a request: the gateway takes 1 MiB.
+const REQUEST_BYTES_MAX: usize = 1_000_000;
+/// The most letters of a request.
+const LETTERS_MAX: usize = 1000;
+/// How often a question is asked where there is no answer, and the first pause; each is twice the one before.
+const TRIES_MAX: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The queue behind an endpoint. Its calls block: nothing else goes on in this process meanwhile.
+pub struct Http(pub Client);
+
+#[derive(Deserialize)]
+struct Letters {
+    dead_letters: Vec<ports::DeadLetter>,
+    next: Option<String>,
+}
+
+impl DeadLetters for Http {
+    async fn page(&self, request: &PageRequest) -> Result<Page, QueueError> {
+        let filter = &request.filter;
+        if !filter.ids.is_empty() {
+            let mut page = Page::default();
+            for id in &filter.ids {
+                let letters = self.letters(&format!("?id={}", percent_encode(id)))?.letters;
+                page.letters.extend(letters.into_iter().filter(|held| filter.matches(&held.letter)));
+            }
+            return Ok(page);
+        }
+        let order = match request.order {
+            Order::NewestFirst => "newest",
+            Order::OldestFirst => "oldest",
+        };
+        let mut query = format!("?order={order}&limit={}", request.limit.min(LETTERS_MAX));
+        match filter.reason {
+            None => {}
+            Some(ReasonCode::Rejected(reason)) => query += &format!("&reason={reason}"),
+            // There is nothing of the kind on one machine.
+            Some(ReasonCode::LambdaFailure | ReasonCode::Unreadable) => return Ok(Page::default()),
+        }
+        let instant = |at: Option<telemetry::Timestamp>| at.map(|at| at.to_string());
+        for (name, value) in [
+            ("device_id", filter.device_id.clone()),
+            ("since", instant(filter.since)),
+            ("until", instant(filter.until)),
+            ("after", request.after.clone()),
+        ] {
+            if let Some(value) = value {
+                query += &format!("&{name}={}", percent_encode(&value));
+            }
+        }
+        self.letters(&query)
+    }
+
+    async fn release(&self, _: Vec<String>) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn delete(&self, receipts: Vec<String>) -> Result<u64, QueueError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            ids: &'a [String],
+        }
+        #[derive(Deserialize)]
+        struct Outcome {
+            deleted: u64,
+        }
+        let mut deleted = 0;
+        for ids in receipts.chunks(LETTERS_MAX) {
+            // Ids and their names always have a JSON form.
+            let body = serde_json::to_vec(&Body { ids }).unwrap_or_default();
+            deleted +=
+                self.ask::<Outcome>(|client| client.post("/dead-letters/delete", "application/json", &body))?.deleted;
+        }
+        Ok(deleted)
+    }
+}
+
+impl Http {
+    fn letters(&self, query: &str) -> Result<Page, QueueError> {
+        let letters: Letters = self.ask(|client| client.get(&format!("/dead-letters{query}")))?;
+        let held = |letter: ports::DeadLetter| Held { receipt: letter.id.clone(), letter: Letter::Rejected(letter) };
+        Ok(Page { letters: letters.dead_letters.into_iter().map(held).collect(), next: letters.next })
+    }
+
+    /// Asks until there is an answer, and a few times where the service is not there for the moment.
+    fn ask<T: DeserializeOwned>(
+        &self,
+        request: impl Fn(&Client) -> Result<Answer, producer::ClientError>,
+    ) -> Result<T, QueueError> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..TRIES_MAX {
+            match request(&self.0) {
+                Ok(answer) if !matches!(answer.status, 408 | 429 | 500..) => return self.read(&answer),
+                _ => std::thread::sleep(pause),
+            }
+            pause *= 2;
+        }
+        self.read(&request(&self.0).map_err(|error| QueueError::Unavailable(Box::new(error)))?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, QueueError> {
+        let read = || -> anyhow::Result<T> {
+            check(answer, &self.0)?;
+            let url = self.0.endpoint().url();
+            anyhow::ensure!(answer.status == 200, "{url} has no dead letters to work on ({})", answer.message());
+            serde_json::from_slice(&answer.body).with_context(|| format!("the answer of {url}"))
+        };
+        read().map_err(|error| QueueError::Unavailable(error.into()))
+    }
+}
+
+#[derive(Serialize)]
+struct RedriveBody<'a> {
+    letters: &'a [RedriveLetter<'a>],
+}
+
+#[derive(Serialize)]
+struct RedriveLetter<'a> {
+    id: &'a str,
+    bodies: Vec<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Redriven {
+    failed: Vec<Failed>,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    id: String,
+    error: String,
+    passing: bool,
+    gone: bool,
+}
+
+impl Redriver for Http {
+    /// The pipeline itself notes, puts and deletes: see its `POST /dead-letters/redrive`.
+    async fn redrive(&self, letters: Vec<Outgoing>) -> Vec<Result<(), RedriveError>> {
+        let mut results = Vec::with_capacity(letters.len());
+        let mut rest = letters.as_slice();
+        while !rest.is_empty() {
+            // Escaped, a body is at most twice as long.
+            let mut bytes = 0;
+            let fits = rest.iter().take(LETTERS_MAX).take_while(|letter| {
+                bytes += 2 * letter.bytes() + 16 * letter.records.len() + letter.id.len() + 64;
+                bytes <= REQUEST_BYTES_MAX
+            });
+            let (group, others) = rest.split_at(fits.count().max(1));
+            results.extend(self.redrive_group(group));
+            rest = others;
+        }
+        results
+    }
+}
+
+impl Http {
+    fn redrive_group(&self, group: &[Outgoing]) -> Vec<Result<(), RedriveError>> {
+        let text = |outgoing: &Outgoing| -> Option<Vec<String>> {
+            outgoing.records.iter().map(|record| String::from_utf8(record.data.clone()).ok()).collect()
+        };
+        let Some(texts) = group.iter().map(text).collect::<Option<Vec<_>>>() else {
+            let refused =
+                || Err(RedriveError::Refused("the endpoint takes readings alone, which are UTF-8".to_owned()));
+            return group.iter().map(|_| refused()).collect();
+        };
+        let letters: Vec<_> = group
+            .iter()
+            .zip(&texts)
+            .map(|(letter, texts)| RedriveLetter { id: &letter.id, bodies: texts.iter().map(String::as_str).collect() })
+            .collect();
+        let body = serde_json::to_vec(&RedriveBody { letters: &letters }).unwrap_or_default();
+        let answer = match self.0.post("/dead-letters/redrive", "application/json", &body) {
+            Ok(answer) if answer.status == 200 => {
+                serde_json::from_slice::<Redriven>(&answer.body).map_err(|e| e.to_string())
+            }
+            Ok(answer) => Err(answer.message()),
+            Err(error) => Err(error.to_string()),
+        };
+        match answer {
+            Err(why) => group.iter().map(|_| Err(RedriveError::Passing(why.clone()))).collect(),
+            Ok(Redriven { failed }) => {
+                let mut failed: HashMap<String, Failed> =
+                    failed.into_iter().map(|failed| (failed.id.clone(), failed)).collect();
+                group
+                    .iter()
+                    .map(|letter| failed.remove(&letter.id).map_or(Ok(()), |failed| Err(error(failed))))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn error(failed: Failed) -> RedriveError {
+    match failed {
+        Failed { gone: true, .. } => RedriveError::Gone,
+        Failed { passing: true, error, .. } => RedriveError::Passing(error),
+        Failed { error, .. } => RedriveError::Refused(error),
+    }
+}

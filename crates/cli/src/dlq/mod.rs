@@ -1,0 +1,101 @@
+//! `streamgauge dlq`: dead letters, looked at, mended and sent again.
+
+mod files;
+mod filters;
+mod http;
+pub mod on_disk;
+mod progress;
+mod purge;
+mod queue;
+mod resend;
+mod show;
+mod tables;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+use queue::QueueArgs;
+use std::io::{ErrorKind, Write as _};
+use std::process::ExitCode;
+
+/// Look at dead letters, mend them and send them again
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Count dead letters by reason, age and device
+    Summary(tables::SummaryArgs),
+    /// List dead letters, newest first
+    List(tables::ListArgs),
+    /// Show one dead letter: its payload, what is wrong and where, and where it came from
+    Show(show::Args),
+    /// Send dead letters again; without --apply, say what would happen to each
+    Redrive(resend::RedriveArgs),
+    /// Write dead letters to a file, to be mended by hand and imported
+    Export(files::ExportArgs),
+    /// Send the dead letters of a mended export again; without --apply, say what would happen to each
+    Import(resend::ImportArgs),
+    /// Delete dead letters for good, after they are written to a file
+    Purge(purge::Args),
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Looking changes nothing; what sends or deletes says so. Exits 0 when all was done, 1 when some was not.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let queue = args.command.queue().open()?;
+        let result = match args.command {
+            Command::Summary(args) => tables::summary(&queue, args).await,
+            Command::List(args) => tables::list(&queue, args).await,
+            Command::Show(args) => show::show(&queue, args).await,
+            Command::Redrive(args) => resend::redrive(&queue, args).await,
+            Command::Export(args) => files::export(&queue, args).await,
+            Command::Import(args) => resend::import(&queue, args).await,
+            Command::Purge(args) => purge::purge(&queue, args).await,
+        };
+        queue.close().await;
+        result
+    })
+}
+
+impl Command {
+    fn queue(&self) -> &QueueArgs {
+        match self {
+            Command::Summary(args) => &args.queue,
+            Command::List(args) => &args.queue,
+            Command::Show(args) => &args.queue,
+            Command::Redrive(args) => &args.sending.queue,
+            Command::Export(args) => &args.queue,
+            Command::Import(args) => &args.sending.queue,
+            Command::Purge(args) => &args.queue,
+        }
+    }
+}
+
+/// Prints text whose every part may be anyone's: no control character but the line feed gets through. `false` when
+/// nobody reads any more, as after `head`.
+fn print(text: &str) -> Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(redrive::printable(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to standard output"),
+    }
+}
+
+/// 0 where all was done, else 1.
+fn exit_code(all_done: bool) -> ExitCode {
+    if all_done { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}

@@ -1,0 +1,93 @@
+//! `dlq purge`: letters gone for good, but for the file they are written to first.
+
+use super::exit_code;
+use super::files::LetterFile;
+use super::filters::FilterArgs;
+use super::queue::{Queue, QueueArgs};
+use super::tables::PAGE;
+use anyhow::{Result, bail};
+use ports::{Clock as _, SystemClock};
+use redrive::{DeadLetters, Filter, Order, PageRequest, QueueError};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Delete dead letters for good, after they are written to a file
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) queue: QueueArgs,
+    /// Only the letter of this id; may be given several times
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// The file to make, JSON Lines as an export's: what is deleted stands there first
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Asks, writes each page to the file and to the disk, and deletes it.
+pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
+    let mut filter = args.filter.filter(&args.id);
+    // Nothing is deleted that came after the question.
+    filter.until = Some(SystemClock.now());
+    let letters = count(queue, &filter).await?;
+    if letters == 0 {
+        eprintln!("streamgauge: no dead letters to delete");
+        return Ok(exit_code(true));
+    }
+    if !args.yes && !confirmed(letters, &args.file)? {
+        eprintln!("streamgauge: nothing was deleted");
+        return Ok(exit_code(false));
+    }
+    let mut file = LetterFile::create(&args.file)?;
+    let mut deleted = 0;
+    let mut request = PageRequest { filter, order: Order::OldestFirst, limit: PAGE, after: None };
+    loop {
+        let page = queue.page(&request).await?;
+        let (letters, receipts): (Vec<_>, Vec<_>) =
+            page.letters.into_iter().map(|held| (held.letter, held.receipt)).unzip();
+        file.write(&letters)?;
+        file.sync()?;
+        if !receipts.is_empty() {
+            deleted += queue.delete(receipts).await?;
+        }
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => break,
+        }
+    }
+    eprintln!("streamgauge: {deleted} dead letters deleted; they stand in {}", args.file.display());
+    Ok(exit_code(true))
+}
+
+async fn count(queue: &Queue, filter: &Filter) -> Result<usize, QueueError> {
+    let mut request = PageRequest { filter: filter.clone(), limit: PAGE, ..PageRequest::default() };
+    let mut letters = 0;
+    loop {
+        let page = queue.page(&request).await?;
+        letters += page.letters.len();
+        queue.release(page.letters.into_iter().map(|held| held.receipt).collect()).await?;
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return Ok(letters),
+        }
+    }
+}
+
+fn confirmed(letters: usize, file: &std::path::Path) -> Result<bool> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        bail!("{letters} dead letters would be deleted for good: --yes does it where nobody can be asked");
+    }
+    let mut error = std::io::stderr();
+    write!(error, "Delete {letters} dead letters for good, after writing them to {}? [y/N] ", file.display())?;
+    error.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

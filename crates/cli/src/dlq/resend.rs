@@ -1,0 +1,202 @@
+//! `dlq redrive` and `dlq import`: letters back into the stream.
+
+use super::files::read;
+use super::filters::FilterArgs;
+use super::progress;
+use super::queue::{Queue, QueueArgs};
+use super::{Format, exit_code, print};
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use ports::SystemClock;
+use redrive::{
+    Assignment, Letter, Observer, Outcome, PayloadOnly, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines,
+    printable_line,
+};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use telemetry::FUTURE_TOLERANCE_DEFAULT_SECONDS;
+
+/// What all sending has in common
+#[derive(clap::Args)]
+pub struct SendingArgs {
+    #[command(flatten)]
+    pub(super) queue: QueueArgs,
+    /// Do it; without this, only say what would happen to each letter
+    #[arg(long)]
+    apply: bool,
+    /// The most readings sent in a second
+    #[arg(long, value_name = "READINGS_PER_SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// How to print: json is an object a line for each letter, and last the totals
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Send dead letters again; without --apply, say what would happen to each
+#[derive(clap::Args)]
+pub struct RedriveArgs {
+    #[command(flatten)]
+    pub(super) sending: SendingArgs,
+    /// Only the letter of this id; may be given several times
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Set a member of every letter that is sent, such as value=12.5 or device_id=kitchen; may be given several times
+    #[arg(long, value_name = "MEMBER=VALUE", value_parser = Assignment::parse)]
+    set: Vec<Assignment>,
+    /// Mended bodies: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
+    #[arg(long, value_name = "FILE")]
+    map_file: Option<PathBuf>,
+    /// Send conflicting_duplicate and late too, which would only come back; naming one as --reason does so as well
+    #[arg(long)]
+    all_reasons: bool,
+}
+
+/// Send the dead letters of a mended export again; without --apply, say what would happen to each
+#[derive(clap::Args)]
+pub struct ImportArgs {
+    #[command(flatten)]
+    pub(super) sending: SendingArgs,
+    /// The export, mended: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
+        _ => Err("must be a number above 0 and at most 1000000000".to_owned()),
+    }
+}
+
+/// Redrives the letters that the flags name.
+pub async fn redrive(queue: &Queue, args: RedriveArgs) -> Result<ExitCode> {
+    let filter = args.filter.filter(&args.id);
+    if !args.set.is_empty() && !filter.is_narrow() {
+        bail!("--set changes every letter that it meets: name them with --id, --reason, --device or --since");
+    }
+    let bodies = match &args.map_file {
+        Some(file) => repairs_in(file)?.bodies(),
+        None => Default::default(),
+    };
+    let options = RunOptions {
+        // Who names a reason means its letters.
+        returning_too: args.all_reasons || filter.reason.is_some(),
+        filter,
+        repairs: Repairs { assignments: args.set, bodies },
+        ..RunOptions::default()
+    };
+    send(queue, options, &args.sending).await
+}
+
+/// Redrives the letters of a file, with the bodies that stand there.
+pub async fn import(queue: &Queue, args: ImportArgs) -> Result<ExitCode> {
+    let file = repairs_in(&args.file)?;
+    let wanted = file.letters.len() as u64;
+    let only = Some(file.letters.keys().cloned().collect());
+    let repairs = Repairs { bodies: file.bodies(), ..Repairs::default() };
+    let options = RunOptions { only, repairs, ..RunOptions::default() };
+    let (tally, code) = run(queue, options, &args.sending).await?;
+    let absent = wanted.saturating_sub(tally.letters);
+    if absent > 0 {
+        eprintln!("streamgauge: {absent} letters of the file are not in the queue: they went, or were deleted, before");
+        return Ok(exit_code(false));
+    }
+    Ok(code)
+}
+
+fn repairs_in(file: &Path) -> Result<redrive::RepairFile> {
+    let text = read(file)?;
+    let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let parsed = if is_csv { parse_csv(&text) } else { parse_json_lines(&text) };
+    parsed.with_context(|| file.display().to_string())
+}
+
+async fn send(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<ExitCode> {
+    run(queue, options, args).await.map(|(_, code)| code)
+}
+
+async fn run(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<(Tally, ExitCode)> {
+    let tolerance = Duration::from_secs(FUTURE_TOLERANCE_DEFAULT_SECONDS.unsigned_abs());
+    let options = RunOptions { rate: args.rate, future_tolerance: tolerance, ..options };
+    let bar = if args.apply { progress::bar(queue, &options.filter).await? } else { ProgressBar::hidden() };
+    let redriver = args.apply.then_some(queue);
+    let mut report = Report { bar, format: args.format, apply: args.apply, sent: 0 };
+    let run = Run { queue, redriver, failed_records: &PayloadOnly, clock: &SystemClock };
+    let result = run.run(&options, &mut report).await;
+    report.bar.finish_and_clear();
+    let tally = match result {
+        Ok(tally) => tally,
+        Err(error) if report.sent > 0 => {
+            let error = anyhow::Error::new(error);
+            eprintln!("streamgauge: stopped after {} letters had gone; run it again: {error:#}", report.sent);
+            return Ok((Tally::default(), exit_code(false)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let text = match args.format {
+        Format::Table => totals(&tally, args.apply),
+        Format::Json => serde_json::json!({"applied": args.apply, "totals": tally}).to_string() + "\n",
+    };
+    print(&text)?;
+    let code = exit_code(tally.is_complete());
+    Ok((tally, code))
+}
+
+fn totals(tally: &Tally, apply: bool) -> String {
+    if tally.letters == 0 {
+        return "no dead letters\n".to_owned();
+    }
+    let (sent, end) = if apply { ("sent", "") } else { ("would be sent", "; nothing was changed, --apply does it") };
+    let Tally { letters, readings, skipped, refused, failed, .. } = tally;
+    let went = tally.sent;
+    format!(
+        "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused, {failed} failed{end}\n"
+    )
+}
+
+/// Says what becomes of each letter: of all in a dry run, and of those that did not go.
+struct Report {
+    bar: ProgressBar,
+    format: Format,
+    apply: bool,
+    sent: u64,
+}
+
+impl Observer for Report {
+    fn outcome(&mut self, letter: &Letter, outcome: &Outcome) {
+        self.bar.inc(1);
+        let (action, readings, why) = match outcome {
+            Outcome::WouldSend(readings) => ("send", Some(*readings), None),
+            Outcome::Sent(readings) => ("sent", Some(*readings), None),
+            Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
+            Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
+            Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
+        };
+        self.sent += u64::from(action == "sent");
+        let (id, reason) = (letter.id(), letter.reason().as_str());
+        let line = match self.format {
+            Format::Json => {
+                let device = letter.device_id();
+                let line = serde_json::json!({"id": id, "reason": reason, "device_id": device, "action": action,
+                    "readings": readings, "why": why});
+                line.to_string()
+            }
+            Format::Table if self.apply && action == "sent" => return,
+            Format::Table => {
+                let what = why.unwrap_or_else(|| match readings {
+                    Some(1) => "1 reading".to_owned(),
+                    readings => format!("{} readings", readings.unwrap_or(0)),
+                });
+                let device = letter.device_id().unwrap_or("–");
+                [id, reason, device, &format!("{action}: {what}")].map(printable_line).join("  ")
+            }
+        };
+        // Where nobody reads any more, the exit code still tells.
+        self.bar.suspend(|| {
+            let _ = print(&(line + "\n"));
+        });
+    }
+}
