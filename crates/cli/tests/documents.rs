@@ -7,7 +7,8 @@ const SHARED: [&str; 3] = ["--endpoint", "--api-key", "--data-dir"];
 
 /// The flags of a command's help, but for `--help` itself.
 fn flags_of(command: &str) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_streamgauge")).args([command, "--help"]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_streamgauge")).args(command.split(' ')).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     help.lines()
         .map(str::trim_start)
@@ -33,7 +34,9 @@ fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() 
     let document = std::fs::read_to_string(path).unwrap();
     assert_eq!(flags_under(&document, "`streamgauge up`"), flags_of("up"));
     assert_eq!(flags_under(&document, "Flags that several commands share"), SHARED.map(str::to_owned).into());
-    for command in ["send", "put", "stats"] {
+    let dlq =
+        ["summary", "list", "show", "redrive", "export", "import", "purge"].map(|command| format!("dlq {command}"));
+    for command in ["send", "put", "stats"].into_iter().chain(dlq.iter().map(String::as_str)) {
         let mut documented = flags_under(&document, &format!("`streamgauge {command}`"));
         documented.extend(SHARED.map(str::to_owned));
         assert_eq!(documented, flags_of(command), "{command}");
