@@ -1,5 +1,6 @@
-//! The function's own binary under a Runtime API: `cargo bench -p aggregator --features lambda`. The services answer at
-//! once and lie on the same machine, so what is measured is the function's own cost.
+//! The function's own binary under a Runtime API: `cargo bench -p aggregator --features lambda`, and with
+//! `STREAMGAUGE_FUNCTION=PATH` another binary, such as a zip's. The services answer at once and lie on the same machine, so
+//! what is measured is the function's own cost.
 
 #![allow(dead_code, reason = "the tests use the rest")]
 
@@ -13,6 +14,7 @@ mod runtime_api;
 use cloud::Cloud;
 use function::Function;
 use runtime_api::RuntimeApi;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const STARTS: usize = 20;
@@ -20,20 +22,26 @@ const BATCHES: usize = 10;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let size = std::fs::metadata(env!("CARGO_BIN_EXE_aggregator")).expect("the function's binary").len();
-    println!("binary, with symbols as this profile leaves them: {size} bytes");
-    runtime.block_on(cold_starts());
-    runtime.block_on(batches());
+    let binary = binary();
+    println!("{} bytes: {}", std::fs::metadata(&binary).expect("the function's binary").len(), binary.display());
+    runtime.block_on(cold_starts(&binary));
+    runtime.block_on(batches(&binary));
+}
+
+/// The one that `STREAMGAUGE_FUNCTION` names, such as the `bootstrap` of a zip, or else this build's own.
+fn binary() -> PathBuf {
+    let named = std::env::var_os("STREAMGAUGE_FUNCTION");
+    named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_aggregator")), PathBuf::from)
 }
 
 /// From the process's start to its first request for work, and to the first answer.
-async fn cold_starts() {
+async fn cold_starts(binary: &Path) {
     let (mut ready, mut answered) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let cloud = Cloud::start().await;
         let runtime_api = RuntimeApi::start().await;
         let started = Instant::now();
-        let function = Function::start_under(runtime_api, &cloud, &[]);
+        let function = Function::start_binary(binary, runtime_api, &cloud, &[]);
         function.invoke("request", include_str!("../events/good.json")).await;
         answered.push(started.elapsed());
         ready.push(function.runtime_api.asked_for_work().await - started);
@@ -43,10 +51,11 @@ async fn cold_starts() {
 }
 
 /// Batches of 10,000 records of 20 devices, each to a new table, by one process.
-async fn batches() {
+async fn batches(binary: &Path) {
     let event = include_str!("../events/10000-records.json");
     let cloud = Cloud::start().await;
-    let function = Function::start(&cloud, &[]).await;
+    let function = Function::start_binary(binary, RuntimeApi::start().await, &cloud, &[]);
+    function.runtime_api.asked_for_work().await;
     let idle = memory_kib(&function, "VmRSS");
     let mut times = Vec::new();
     let mut processor = Vec::new();

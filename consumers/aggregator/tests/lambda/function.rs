@@ -3,6 +3,7 @@
 use crate::cloud::{BUCKET, Cloud, TABLE};
 use crate::runtime_api::{Answer, RuntimeApi};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -37,12 +38,17 @@ fn environment(runtime_api: &RuntimeApi, cloud: &Cloud) -> Vec<(&'static str, St
 impl Function {
     /// Starts it; `changes` replace what it would find in its environment.
     pub async fn start(cloud: &Cloud, changes: &[(&str, &str)]) -> Self {
-        Self::start_under(RuntimeApi::start().await, cloud, changes)
+        Self::start_binary(env!("CARGO_BIN_EXE_aggregator"), RuntimeApi::start().await, cloud, changes)
     }
 
-    /// The same, under a Runtime API that is there.
-    pub fn start_under(runtime_api: RuntimeApi, cloud: &Cloud, changes: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    /// The same for any binary, under a Runtime API that is there.
+    pub fn start_binary(
+        binary: impl AsRef<OsStr>,
+        runtime_api: RuntimeApi,
+        cloud: &Cloud,
+        changes: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(binary);
         command.env_clear().envs(environment(&runtime_api, cloud)).envs(changes.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the function's binary");
