@@ -238,6 +238,34 @@ fn csv_files_are_sent_whole_and_the_first_row_of_a_timestamp_stands() {
 }
 
 #[test]
+fn an_interrupted_send_accounts_for_what_was_in_flight_and_exits_1() {
+    use std::io::Write as _;
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    let mut send = streamgauge()
+        .args(["send", "--endpoint", up.url(), "--api-key", up.key(), "--format", "json", "--jsonl", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = send.stdin.take().unwrap();
+    writeln!(input, "{}", reading("pump", 0, 1.0)).unwrap();
+    while up.get("/pipeline").1["accepted"] == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Its input is still open: only the signal ends it.
+    let killed = std::process::Command::new("kill").arg("-INT").arg(send.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let output = send.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["accepted"], &summary["refused"]), (&json!(1), &json!(0)), "{summary}");
+    assert!(summary["halted"].as_str().unwrap().starts_with("stopped"), "{summary}");
+}
+
+#[test]
 fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
     use std::io::{BufRead as _, BufReader, Read as _};
     let directory = tempfile::tempdir().unwrap();
