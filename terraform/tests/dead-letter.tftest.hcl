@@ -55,6 +55,15 @@ run "queue" {
   }
 
   assert {
+    condition = alltrue([
+      for alarm in [aws_cloudwatch_metric_alarm.age, aws_cloudwatch_metric_alarm.number] :
+      alarm.namespace == "AWS/SQS" && alarm.dimensions == tomap({ QueueName = "dead-letters" }) && alarm.statistic == "Maximum"
+      && alarm.comparison_operator == "GreaterThanThreshold" && alarm.evaluation_periods == 1 && alarm.treat_missing_data == "notBreaching"
+    ])
+    error_message = "Alarms must watch this queue, and one period over the threshold be enough."
+  }
+
+  assert {
     condition     = alltrue([for alarm in [aws_cloudwatch_metric_alarm.age, aws_cloudwatch_metric_alarm.number] : tolist(alarm.alarm_actions) == var.alarm_actions])
     error_message = "Alarms must tell those who asked."
   }

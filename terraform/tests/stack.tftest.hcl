@@ -62,6 +62,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:test" }
   }
 
+  mock_resource "aws_api_gateway_stage" {
+    defaults = { arn = "arn:aws:apigateway:eu-central-1::/restapis/test/stages/v1" }
+  }
+
   mock_resource "aws_lambda_alias" {
     defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:streamgauge-aggregator:live" }
   }
@@ -172,5 +176,98 @@ run "the_api_is_deployed_after_what_reads_the_stream" {
       "/"            = aws_iam_role.get_item.arn
     }
     error_message = "Every integration must have the role of its action."
+  }
+}
+
+run "the_mapping_calls_the_alias_of_the_newest_version" {
+  module {
+    source = "./modules/aggregator"
+  }
+
+  variables {
+    name                  = "aggregator"
+    zip_path              = "tests/fixtures/function.zip"
+    stream_arn            = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings"
+    table_name            = "device-statistics"
+    table_arn             = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics"
+    dead_letter_queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/dead-letters"
+    dead_letter_queue_arn = "arn:aws:sqs:eu-central-1:123456789012:dead-letters"
+    archive_bucket_name   = "archive"
+    archive_bucket_arn    = "arn:aws:s3:::archive"
+    kms_key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/test"
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.stream.function_name == "arn:aws:lambda:eu-central-1:123456789012:function:streamgauge-aggregator:live"
+    error_message = "The mapping must call the alias, whose executions are kept warm, and not whatever was deployed last."
+  }
+}
+
+run "the_alias_names_the_version_that_was_published" {
+  module {
+    source = "./modules/lambda"
+  }
+
+  variables {
+    function_name = "function"
+    description   = "A function"
+    zip_path      = "tests/fixtures/function.zip"
+    policy_json   = "{}"
+    environment   = {}
+    kms_key_arn   = "arn:aws:kms:eu-central-1:123456789012:key/test"
+  }
+
+  assert {
+    condition     = aws_lambda_alias.live.function_version == aws_lambda_function.this.version && aws_lambda_alias.live.function_name == aws_lambda_function.this.function_name
+    error_message = "The alias must name the version that was just published."
+  }
+}
+
+run "waf_domain_and_usage_plan_are_those_of_the_stage" {
+  module {
+    source = "./modules/ingest"
+  }
+
+  variables {
+    name             = "test"
+    openapi_document = file("../crates/gateway/openapi.yaml")
+    stream_name      = "readings"
+    stream_arn       = "arn:aws:kinesis:eu-central-1:123456789012:stream/readings"
+    table_name       = "device-statistics"
+    table_arn        = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics"
+    kms_key_arn      = "arn:aws:kms:eu-central-1:123456789012:key/test"
+    consumers        = ["mapping", "firehose"]
+    domain_name      = "readings.example.com"
+    certificate_arn  = "arn:aws:acm:eu-central-1:123456789012:certificate/test"
+    web_acl_arn      = "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/test/1"
+  }
+
+  assert {
+    condition     = aws_wafv2_web_acl_association.this[0].resource_arn == aws_api_gateway_stage.this.arn
+    error_message = "The web ACL must stand before this stage."
+  }
+
+  assert {
+    condition = (
+      aws_api_gateway_base_path_mapping.this[0].api_id == aws_api_gateway_rest_api.this.id
+      && aws_api_gateway_base_path_mapping.this[0].stage_name == aws_api_gateway_stage.this.stage_name
+      && aws_api_gateway_base_path_mapping.this[0].domain_name == "readings.example.com"
+    )
+    error_message = "The domain name must lead to this stage."
+  }
+
+  assert {
+    condition = (
+      one(aws_api_gateway_usage_plan.this.api_stages).api_id == aws_api_gateway_rest_api.this.id
+      && one(aws_api_gateway_usage_plan.this.api_stages).stage == aws_api_gateway_stage.this.stage_name
+      && aws_api_gateway_usage_plan_key.this["default"].usage_plan_id == aws_api_gateway_usage_plan.this.id
+      && aws_api_gateway_usage_plan_key.this["default"].key_id == aws_api_gateway_api_key.this["default"].id
+    )
+    error_message = "The key must be one of this stage's usage plan, or it opens nothing."
+  }
+
+  assert {
+    condition     = aws_api_gateway_method_settings.all.rest_api_id == aws_api_gateway_rest_api.this.id && aws_api_gateway_method_settings.all.stage_name == aws_api_gateway_stage.this.stage_name
+    error_message = "Throttling and logging must be set for this stage."
   }
 }
