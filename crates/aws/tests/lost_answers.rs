@@ -3,6 +3,7 @@
 
 #[path = "lost_answers/scripted_service.rs"]
 mod scripted_service;
+mod wire;
 
 use aws::{DynamoDbStatisticsStore, SqsDeadLetterQueue, aws_sdk_dynamodb, aws_sdk_sqs};
 use ports::{
@@ -44,19 +45,18 @@ const CONDITION_FAILED: &str = "com.amazonaws.dynamodb.v20120810#ConditionalChec
 
 #[tokio::test]
 async fn a_condition_that_fails_over_our_own_first_attempt_is_success() {
-    let service = ScriptedService::start(|call, before| match call.operation.as_str() {
+    let service = ScriptedService::new(|call, before| match call.operation.as_str() {
         "PutItem" if before == 0 => Answer::ServerError,
         "PutItem" => Answer::ClientError(CONDITION_FAILED),
         "GetItem" => Answer::Ok(json!({ "Item": call.earlier[0]["Item"] })),
         other => panic!("unexpected call {other}"),
-    })
-    .await;
+    });
     store(&service).await.write(write(Vec::new())).await.expect("written by the first attempt");
 }
 
 #[tokio::test]
 async fn a_condition_that_fails_after_a_retry_over_another_writers_item_is_failed() {
-    let service = ScriptedService::start(|call, before| match call.operation.as_str() {
+    let service = ScriptedService::new(|call, before| match call.operation.as_str() {
         "PutItem" if before == 0 => Answer::ServerError,
         "PutItem" => Answer::ClientError(CONDITION_FAILED),
         "GetItem" => {
@@ -65,19 +65,17 @@ async fn a_condition_that_fails_after_a_retry_over_another_writers_item_is_faile
             Answer::Ok(json!({ "Item": item }))
         }
         other => panic!("unexpected call {other}"),
-    })
-    .await;
+    });
     let result = store(&service).await.write(write(Vec::new())).await;
     assert!(matches!(result, Err(WriteError::ConditionFailed)), "{result:?}");
 }
 
 #[tokio::test]
 async fn a_condition_that_fails_at_the_first_attempt_is_failed_without_another_look() {
-    let service = ScriptedService::start(|call, _| match call.operation.as_str() {
+    let service = ScriptedService::new(|call, _| match call.operation.as_str() {
         "PutItem" => Answer::ClientError(CONDITION_FAILED),
         other => panic!("unexpected call {other}"),
-    })
-    .await;
+    });
     let result = store(&service).await.write(write(Vec::new())).await;
     assert!(matches!(result, Err(WriteError::ConditionFailed)), "{result:?}");
     assert_eq!(service.operations(), ["PutItem"]);
@@ -86,8 +84,7 @@ async fn a_condition_that_fails_at_the_first_attempt_is_failed_without_another_l
 #[tokio::test]
 async fn every_attempt_at_a_transaction_carries_the_same_token() {
     let service =
-        ScriptedService::start(|_, before| if before < 2 { Answer::ServerError } else { Answer::Ok(json!({})) });
-    let service = service.await;
+        ScriptedService::new(|_, before| if before < 2 { Answer::ServerError } else { Answer::Ok(json!({})) });
     let page = LedgerPageItem { key: "ledger#2026-01-31#8".to_owned(), page: vec![1], expires_at: None };
     store(&service).await.write(write(vec![page])).await.expect("written");
     let tokens: Vec<_> = service.bodies().iter().map(|body| body["ClientRequestToken"].clone()).collect();
@@ -97,7 +94,7 @@ async fn every_attempt_at_a_transaction_carries_the_same_token() {
 
 #[tokio::test]
 async fn a_store_that_keeps_failing_is_unavailable() {
-    let service = ScriptedService::start(|_, _| Answer::ServerError).await;
+    let service = ScriptedService::new(|_, _| Answer::ServerError);
     let result = store(&service).await.write(write(Vec::new())).await;
     assert!(matches!(result, Err(WriteError::Unavailable(_))), "{result:?}");
 }
@@ -153,15 +150,14 @@ fn letter(sequence_number: &str) -> DeadLetter {
 /// SQS takes message 0, fails message 1 at first, and will never take message 2.
 #[tokio::test]
 async fn a_message_that_the_queue_failed_is_sent_again_alone() {
-    let service = ScriptedService::start(|_, before| {
+    let service = ScriptedService::new(|_, before| {
         let sent = |id: &str| json!({ "Id": id, "MessageId": "m", "MD5OfMessageBody": "" });
         let failed = |id: &str, own| json!({ "Id": id, "SenderFault": own, "Code": "InternalError" });
         match before {
             0 => Answer::Ok(json!({ "Successful": [sent("0")], "Failed": [failed("1", false), failed("2", true)] })),
             _ => Answer::Ok(json!({ "Successful": [sent("0")], "Failed": [] })),
         }
-    })
-    .await;
+    });
     let client = aws_sdk_sqs::Client::new(&service.config().await);
     let queue = SqsDeadLetterQueue::new(client, "http://localhost/queue", Nowhere);
     let results = queue.send(vec![letter("1"), letter("2"), letter("3")]).await;
@@ -175,7 +171,7 @@ async fn a_message_that_the_queue_failed_is_sent_again_alone() {
 
 #[tokio::test]
 async fn nothing_is_sent_that_the_archive_did_not_take() {
-    let service = ScriptedService::start(|call, _| panic!("unexpected call {}", call.operation)).await;
+    let service = ScriptedService::new(|call, _| panic!("unexpected call {}", call.operation));
     let client = aws_sdk_sqs::Client::new(&service.config().await);
     let queue = SqsDeadLetterQueue::new(client, "http://localhost/queue", Gone);
     let results = queue.send(vec![letter("1"), letter("2")]).await;

@@ -5,8 +5,13 @@
 mod archive;
 #[path = "ministack/dead_letters.rs"]
 mod dead_letters;
+#[path = "ministack/faults/mod.rs"]
+mod faults;
+#[path = "kinesis/server.rs"]
+mod server;
 #[path = "ministack/statistics.rs"]
 mod statistics;
+mod wire;
 
 use aws::aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_config::SdkConfig;

@@ -214,7 +214,7 @@ impl Simulation<'_> {
         let sequence = letter.sequence_number.parse().ok();
         let Some(record) = sequence.and_then(|sequence| shards[shard].find(sequence)) else { return unknown() };
         let stored = &mut shards[shard].records[record];
-        let is_it = |one: &crate::stream::Occurrence| {
+        let is_it = |one: &crate::content::Occurrence| {
             one.sub_sequence_number == letter.sub_sequence_number && one.index == letter.index
         };
         let Some(occurrence) = stored.occurrences.iter().position(is_it) else { return unknown() };

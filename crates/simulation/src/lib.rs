@@ -17,6 +17,7 @@
 
 pub mod arbitrary;
 mod campaign;
+pub mod content;
 pub mod cost;
 mod coverage;
 mod delivery;

@@ -1,11 +1,12 @@
 //! What happens from outside: producers, operators, and the service that reshards and expires.
 
 use crate::Violation;
+use crate::content::{Entry, Occurrence, entry, expected, garbage};
 use crate::coverage::{Branch, Fault};
 use crate::model::Step;
 use crate::oracle::Verdict;
 use crate::run::Simulation;
-use crate::stream::{Entry, Occurrence, VirtualStream, entry, expected, garbage};
+use crate::stream::VirtualStream;
 use aggregator::LedgerMode;
 use base64::Engine as _;
 use telemetry::{DeviceId, RejectReason};

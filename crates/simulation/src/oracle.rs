@@ -4,9 +4,10 @@
 //! Each reading's value is a power of two of its own, so that `mean × count` of an item says exactly which readings
 //! it holds: a sum with as many bits as readings holds each of them once, and any other was counted wrongly.
 
+use crate::content::{Content, Occurrence, value_of};
 use crate::coverage::{Branch, Coverage};
 use crate::model::Schedule;
-use crate::stream::{Content, Occurrence, Stored, value_of};
+use crate::stream::Stored;
 use aggregator::{LedgerMode, Settings};
 use base64::Engine as _;
 use ports::{DeadLetter, StatisticsAttributes, StatisticsItem};
@@ -291,7 +292,7 @@ impl<'a> Oracle<'a> {
             {
                 self.schedule.devices[device].id.as_str().to_owned().into()
             }
-            (Some(_), ..) => crate::stream::FOREIGN_KEY.into(),
+            (Some(_), ..) => crate::content::FOREIGN_KEY.into(),
             (None, ..) => record.partition_key.as_str().into(),
         }
     }

@@ -26,10 +26,15 @@ impl ports::DeadLetterQueue for Queue {
     }
 }
 
+/// An empty queue, by its URL.
+pub(crate) async fn create_queue(client: &Client) -> String {
+    let answer = client.create_queue().queue_name(unique_name("dead-letters")).send().await.expect("a queue");
+    answer.queue_url.expect("a URL")
+}
+
 async fn make() -> (Queue, ()) {
     let client = Client::new(&config().await);
-    let answer = client.create_queue().queue_name(unique_name("dead-letters")).send().await.expect("a queue");
-    let url = answer.queue_url.expect("a URL");
+    let url = create_queue(&client).await;
     let (archive, ()) = archive::make().await;
     let sender = SqsDeadLetterQueue::new(client.clone(), &url, archive.clone());
     (Queue { sender, client, url, archive }, ())
