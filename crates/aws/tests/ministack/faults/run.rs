@@ -7,7 +7,7 @@ use crate::faults::lie::Lie;
 use crate::faults::oracle::{End, Truth};
 use crate::faults::world::{World, now};
 use crate::server::{STREAM, active};
-use aggregator::{Aggregator, LedgerMode, Mutant, Settings};
+use aggregator::{Aggregator, LedgerMode, Settings};
 use event_source_mapping::{Backoff, EventSource, EventSourceMapping, MappingConfig, NoDestination, run};
 use ports::{
     CheckpointError, Checkpoints, EventStream as _, PutError, PutReceipt, SequenceNumber, ShardId, StreamEntry,
@@ -30,13 +30,6 @@ const DAY_NS: i128 = 24 * HOUR_NS;
 /// How long everything that is pending may take once nothing fails any more.
 const CALM_MAX: Duration = Duration::from_secs(120);
 
-/// What is wrong on purpose.
-#[derive(Debug, Clone, Copy)]
-pub enum Wrong {
-    Port(Lie),
-    Protocol(Mutant),
-}
-
 /// What one schedule came to.
 pub struct Outcome {
     pub coverage: Coverage,
@@ -54,7 +47,7 @@ fn readings(schedule: &Schedule) -> usize {
 
 /// The schedule of `seed`: one of the simulation's, moved to the present, without what operators do, and with more that
 /// is bad or comes again.
-fn schedule(seed: u64, wrong: Option<Wrong>, chance: &mut Random) -> Schedule {
+fn schedule(seed: u64, chance: &mut Random) -> Schedule {
     let mut candidates = (0..).map(|n| arbitrary::schedule(seed << 16 | n));
     let mut schedule = candidates.find(|schedule| readings(schedule) >= READINGS_MIN).expect("one in six is as large");
     let now_ns = now().as_nanosecond();
@@ -82,17 +75,13 @@ fn schedule(seed: u64, wrong: Option<Wrong>, chance: &mut Random) -> Schedule {
         schedule.steps.insert(chance.below(schedule.steps.len() + 1), step);
     }
     schedule.settings.ledger = LedgerMode::Full { retention: None };
-    if let Some(Wrong::Protocol(mutant)) = wrong {
-        schedule.settings.mutant = Some(mutant);
-    }
     schedule
 }
 
-/// Runs the schedule of `seed`.
-pub async fn play(seed: u64, wrong: Option<Wrong>) -> Outcome {
+/// Runs the schedule of `seed`, over ports of which one may overlook something.
+pub async fn play(seed: u64, lie: Option<Lie>) -> Outcome {
     let mut chance = Random::new(seed ^ 0xfa_017);
-    let schedule = schedule(seed, wrong, &mut chance);
-    let lie = if let Some(Wrong::Port(lie)) = wrong { Some(lie) } else { None };
+    let schedule = schedule(seed, &mut chance);
     let chaos = Chaos::new(seed, chance.pick(&[2, 3, 4, 8]), lie);
     let world = World::new(&chaos).await;
     let mut pipeline = Pipeline::new(&schedule, &world, &chaos, chance);
@@ -172,6 +161,8 @@ impl<'a> Pipeline<'a> {
         let (of, settings): (_, Settings) = (&self.schedule.mapping, self.schedule.settings.clone());
         let handler = Aggregator::new(self.world.store(), self.world.dead_letters(), SystemClock, settings);
         let chance = Mutex::new(Random::new(self.chance.bits()));
+        // Each mapping cuts other batches, so that two that race have other things to say.
+        let batch_size = self.chance.pick(&[of.batch_size, 1, 4, 25]);
         let function = Lambda { handler, chaos: Arc::clone(self.chaos), chance, one_in: 4 };
         EventSourceMapping {
             stream: Arc::new(self.world.stream()),
@@ -180,7 +171,7 @@ impl<'a> Pipeline<'a> {
             on_failure: Arc::new(NoDestination),
             clock: Arc::new(SystemClock),
             config: MappingConfig {
-                batch_size: of.batch_size,
+                batch_size,
                 parallelization_factor: of.parallelization_factor,
                 bisect_batch_on_function_error: of.bisect,
                 function_timeout,
