@@ -63,12 +63,13 @@ impl PipelineView for StorageView {
         let tolerance = Settings::default().future_tolerance;
         let now = SystemClock.now();
         let horizon = Timestamp::from_nanosecond(now.as_nanosecond() + tolerance.as_nanos() as i128).unwrap_or(now);
-        let prepared: Vec<_> = letters.into_iter().map(|letter| outgoing(letter, horizon)).collect();
-        let well = prepared.iter().filter_map(|prepared| prepared.as_ref().ok().cloned()).collect();
+        let mut well = Vec::new();
+        let prepare = |letter| outgoing(letter, horizon).map(|outgoing| well.push(outgoing));
+        let prepared: Vec<Result<(), RedriveError>> = letters.into_iter().map(prepare).collect();
         let redriver = StreamRedriver { queue: OnDisk(self.0.dead_letters()), stream: self.0.stream() };
         let mut results = redriver.redrive(well).await.into_iter();
         let lost = || Err(RedriveError::Passing("no answer for it".to_owned()));
-        let mut result = |prepared: Result<_, _>| prepared.and_then(|_| results.next().unwrap_or_else(lost));
+        let mut result = |prepared: Result<(), _>| prepared.and_then(|()| results.next().unwrap_or_else(lost));
         Ok(prepared.into_iter().map(|prepared| result(prepared).map_err(failure)).collect())
     }
 
