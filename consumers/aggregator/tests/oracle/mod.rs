@@ -32,7 +32,7 @@ impl Device {
         let mut sorted = self.values.clone();
         sorted.sort_unstable();
         let middle = sorted.len() / 2;
-        let below = if sorted.len() % 2 == 0 { sorted[middle - 1] } else { sorted[middle] };
+        let below = if sorted.len().is_multiple_of(2) { sorted[middle - 1] } else { sorted[middle] };
         (below + sorted[middle]) as f64 / 2.0
     }
 
