@@ -15,6 +15,9 @@ locals {
   # From its name rather than from the bucket: the dead-letter queue lets the bucket in before the bucket is there.
   archive_bucket_name = coalesce(var.archive_bucket_name, "${var.name}-archive-${data.aws_caller_identity.current.account_id}")
   archive_bucket_arn  = "arn:${data.aws_partition.current.partition}:s3:::${local.archive_bucket_name}"
+
+  # What the curator's mapping gives up are changes of the table, and no readings that could be redriven.
+  failure_prefix = var.curator_zip_path == null ? "aws/lambda/" : "aws/lambda/${module.aggregator.event_source_mapping_uuid}/"
 }
 
 module "encryption" {
@@ -118,6 +121,7 @@ module "archive" {
 
   bucket_name                  = local.archive_bucket_name
   dead_letter_queue_arn        = module.dead_letter.queue_arn
+  failure_prefix               = local.failure_prefix
   kms_key_arn                  = module.encryption.key_arn
   object_lock_days             = var.archive_object_lock_days
   object_lock_mode             = var.archive_object_lock_mode
@@ -136,6 +140,44 @@ module "archive_delivery" {
   buffering_size_mb          = var.archive_buffering_size_mb
   buffering_interval_seconds = var.archive_buffering_interval_seconds
   log_retention_days         = var.log_retention_days
+}
+
+module "curator" {
+  source = "./modules/curator"
+  count  = var.curator_zip_path == null ? 0 : 1
+
+  name                       = "${var.name}-curator"
+  zip_path                   = var.curator_zip_path
+  architecture               = var.architecture
+  memory_size_mb             = var.curator_memory_size_mb
+  mapping_enabled            = var.mapping_enabled
+  table_arn                  = module.statistics.table_arn
+  change_stream_arn          = module.statistics.change_stream_arn
+  delivery_stream_name       = "${var.name}-curated"
+  glue_database_name         = module.analytics.database_name
+  glue_table_name            = module.analytics.curated_table_name
+  bucket_arn                 = module.archive.bucket_arn
+  kms_key_arn                = module.encryption.key_arn
+  buffering_size_mb          = var.curated_buffering_size_mb
+  buffering_interval_seconds = var.curated_buffering_interval_seconds
+  log_retention_days         = var.log_retention_days
+  metrics_namespace          = var.metrics_namespace
+  alarm_actions              = var.alarm_actions
+}
+
+module "analytics" {
+  source = "./modules/analytics"
+
+  name                   = var.name
+  database_name          = replace(var.name, "-", "_")
+  sql_path               = "${path.root}/../dashboards/athena"
+  bucket_name            = module.archive.bucket_name
+  kms_key_arn            = module.encryption.key_arn
+  first_day              = var.analytics_first_day
+  bytes_scanned_max      = var.athena_bytes_scanned_max
+  results_retention_days = var.athena_results_retention_days
+  reader_role_names      = var.analytics_reader_role_names
+  force_destroy          = !var.deletion_protection
 }
 
 module "observability" {

@@ -38,3 +38,23 @@ output "dashboard_name" {
   description = "The CloudWatch dashboard."
   value       = module.observability.dashboard_name
 }
+
+output "athena_workgroup_name" {
+  description = "The Athena workgroup in which to ask."
+  value       = module.analytics.workgroup_name
+}
+
+output "athena_database_name" {
+  description = "The database that Athena asks."
+  value       = module.analytics.database_name
+}
+
+output "analyst_policy_arn" {
+  description = "The policy for those who ask."
+  value       = module.analytics.analyst_policy_arn
+}
+
+output "curated_delivery_stream_name" {
+  description = "The Firehose stream of curated rows; null without a curator."
+  value       = one(module.curator[*].delivery_stream_name)
+}

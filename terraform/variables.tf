@@ -308,3 +308,55 @@ variable "archive_transition_storage_class" {
   type        = string
   default     = "STANDARD_IA"
 }
+
+# Curated data
+
+variable "curator_zip_path" {
+  description = "The curator's deployment package; null: no curated data."
+  type        = string
+  default     = null
+}
+
+variable "curator_memory_size_mb" {
+  description = "The curator's memory, in MB; processor time comes with it."
+  type        = number
+  default     = 256
+}
+
+variable "curated_buffering_size_mb" {
+  description = "A Parquet object is written after so many MB of rows, 64 to 128 …"
+  type        = number
+  default     = 128
+}
+
+variable "curated_buffering_interval_seconds" {
+  description = "… or after so many seconds, 0 to 900, whichever comes first. Few large objects are read faster than many small ones."
+  type        = number
+  default     = 300
+}
+
+# Analytics
+
+variable "analytics_first_day" {
+  description = "The first day that Athena looks for, YYYY-MM-DD: none earlier has data."
+  type        = string
+  default     = "2026-01-01"
+}
+
+variable "athena_bytes_scanned_max" {
+  description = "A question that reads more is stopped, in bytes, at least 10485760."
+  type        = number
+  default     = 107374182400
+}
+
+variable "athena_results_retention_days" {
+  description = "How long Athena's answers are kept."
+  type        = number
+  default     = 30
+}
+
+variable "analytics_reader_role_names" {
+  description = "Roles that get the policy to ask Athena; QuickSight's needs it."
+  type        = set(string)
+  default     = []
+}

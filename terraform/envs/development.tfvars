@@ -10,3 +10,5 @@ stream_retention_hours             = 24
 throttling_rate_limit              = 50
 throttling_burst_limit             = 100
 archive_buffering_interval_seconds = 60
+curated_buffering_interval_seconds = 60
+athena_bytes_scanned_max           = 10737418240

@@ -133,6 +133,9 @@ run "roles_of_another_account_are_let_in_to_their_prefixes" {
   variables {
     delivery_role_arn   = "arn:aws:iam::111111111111:role/delivery"
     aggregator_role_arn = "arn:aws:iam::111111111111:role/aggregator"
+
+    curated_delivery_role_arn = "arn:aws:iam::111111111111:role/curated"
+    curator_role_arn          = "arn:aws:iam::111111111111:role/curator"
   }
 
   assert {
@@ -144,6 +147,11 @@ run "roles_of_another_account_are_let_in_to_their_prefixes" {
       DeliveryWrites        = { actions = toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"]), resources = toset(["arn:aws:s3:::archive/raw/*", "arn:aws:s3:::archive/delivery-errors/*"]) }
       AggregatorFindsBucket = { actions = toset(["s3:ListBucket"]), resources = toset(["arn:aws:s3:::archive"]) }
       AggregatorWrites      = { actions = toset(["s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/dead-letters/*", "arn:aws:s3:::archive/aws/lambda/*"]) }
+
+      CuratedDeliveryFindsBucket = { actions = toset(["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]), resources = toset(["arn:aws:s3:::archive"]) }
+      CuratedDeliveryWrites      = { actions = toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"]), resources = toset(["arn:aws:s3:::archive/curated/*", "arn:aws:s3:::archive/delivery-errors/curated/*"]) }
+      CuratorFindsBucket         = { actions = toset(["s3:ListBucket"]), resources = toset(["arn:aws:s3:::archive"]) }
+      CuratorWrites              = { actions = toset(["s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/aws/lambda/*"]) }
     }
     error_message = "The other account's roles may do these things and nothing else."
   }
@@ -152,16 +160,52 @@ run "roles_of_another_account_are_let_in_to_their_prefixes" {
     condition = alltrue([
       for statement in jsondecode(data.aws_iam_policy_document.bucket.json).Statement :
       statement.Principal == { AWS = "arn:aws:iam::111111111111:root" }
-      && statement.Condition == { ArnEquals = { "aws:PrincipalArn" = startswith(statement.Sid, "Delivery") ? var.delivery_role_arn : var.aggregator_role_arn } }
+      && statement.Condition == { ArnEquals = { "aws:PrincipalArn" = {
+        Delivery        = var.delivery_role_arn
+        CuratedDelivery = var.curated_delivery_role_arn
+        Curator         = var.curator_role_arn
+        Aggregator      = var.aggregator_role_arn
+      }[regex("^(.*)(?:FindsBucket|Writes)$", statement.Sid)[0]] } }
       if statement.Effect == "Allow"
     ])
-    error_message = "Of the other account the two roles alone may be let in."
+    error_message = "Of the other account these roles alone may be let in."
   }
 
   assert {
     condition     = [for statement in jsondecode(data.aws_iam_policy_document.bucket.json).Statement : statement.Sid if statement.Effect == "Deny"] == ["TlsOnly"]
     error_message = "The other account must use TLS too."
   }
+}
+
+run "the_queue_is_told_of_one_mappings_failures_where_there_are_others" {
+  command = plan
+
+  module {
+    source = "./modules/archive"
+  }
+
+  variables {
+    failure_prefix = "aws/lambda/2b733aaa-8ac3-cdf5-af3a-1827b3b11284/"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.failures.queue[0].filter_prefix == var.failure_prefix
+    error_message = "Failures of other mappings are none that could be redriven."
+  }
+}
+
+run "failures_that_lambda_writes_elsewhere_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/archive"
+  }
+
+  variables {
+    failure_prefix = "failures/"
+  }
+
+  expect_failures = [var.failure_prefix]
 }
 
 run "a_queue_of_another_region_is_refused" {

@@ -101,6 +101,41 @@ run "one_apply_makes_the_stack" {
   }
 }
 
+run "without_a_curator_there_is_no_curated_data" {
+  assert {
+    condition     = length(module.curator) == 0 && output.curated_delivery_stream_name == null && local.failure_prefix == "aws/lambda/"
+    error_message = "The curator must be left out, and the queue be told of every failure."
+  }
+
+  assert {
+    condition     = output.athena_database_name == "streamgauge" && output.athena_workgroup_name == "streamgauge"
+    error_message = "The archive must be there to be asked."
+  }
+}
+
+run "a_curator_delivers_by_the_tables_schema" {
+  variables {
+    name             = "streamgauge-test"
+    curator_zip_path = "tests/fixtures/function.zip"
+  }
+
+  assert {
+    condition     = length(module.curator) == 1 && module.curator[0].function_name == "streamgauge-test-curator" && output.curated_delivery_stream_name == "streamgauge-test-curated"
+    error_message = "There must be a curator."
+  }
+
+  assert {
+    condition     = module.analytics.database_name == "streamgauge_test" && module.analytics.curated_table_name == "device_statistics"
+    error_message = "The database must have a name that SQL needs no quotes for."
+  }
+
+  # The dead-letter queue is told of readings alone.
+  assert {
+    condition     = local.failure_prefix == "aws/lambda/${module.aggregator.event_source_mapping_uuid}/" && module.aggregator.event_source_mapping_uuid != ""
+    error_message = "What the curator's mapping gives up must not reach the dead-letter queue."
+  }
+}
+
 run "without_the_api_the_rest_stands" {
   variables {
     ingest_enabled = false

@@ -22,3 +22,8 @@ output "runtime_policy_json" {
   description = "What every function may do."
   value       = module.function.runtime_policy_json
 }
+
+output "event_source_mapping_uuid" {
+  description = "The mapping's id, under which Lambda keeps batches that it gives up: `aws/lambda/UUID/`."
+  value       = aws_lambda_event_source_mapping.stream.uuid
+}

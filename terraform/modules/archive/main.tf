@@ -14,6 +14,14 @@ locals {
       { sid = "DeliveryFindsBucket", role_arn = var.delivery_role_arn, actions = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], resources = [local.bucket_arn] },
       { sid = "DeliveryWrites", role_arn = var.delivery_role_arn, actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"], resources = ["${local.bucket_arn}/raw/*", "${local.bucket_arn}/delivery-errors/*"] },
     ],
+    var.curated_delivery_role_arn == null ? [] : [
+      { sid = "CuratedDeliveryFindsBucket", role_arn = var.curated_delivery_role_arn, actions = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], resources = [local.bucket_arn] },
+      { sid = "CuratedDeliveryWrites", role_arn = var.curated_delivery_role_arn, actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"], resources = ["${local.bucket_arn}/curated/*", "${local.bucket_arn}/delivery-errors/curated/*"] },
+    ],
+    var.curator_role_arn == null ? [] : [
+      { sid = "CuratorFindsBucket", role_arn = var.curator_role_arn, actions = ["s3:ListBucket"], resources = [local.bucket_arn] },
+      { sid = "CuratorWrites", role_arn = var.curator_role_arn, actions = ["s3:PutObject"], resources = ["${local.bucket_arn}/aws/lambda/*"] },
+    ],
     var.aggregator_role_arn == null ? [] : [
       { sid = "AggregatorFindsBucket", role_arn = var.aggregator_role_arn, actions = ["s3:ListBucket"], resources = [local.bucket_arn] },
       { sid = "AggregatorWrites", role_arn = var.aggregator_role_arn, actions = ["s3:PutObject"], resources = ["${local.bucket_arn}/dead-letters/*", "${local.bucket_arn}/aws/lambda/*"] },
@@ -176,7 +184,7 @@ resource "aws_s3_bucket_notification" "failures" {
     id            = "lambda-failures"
     queue_arn     = var.dead_letter_queue_arn
     events        = ["s3:ObjectCreated:*"]
-    filter_prefix = "aws/lambda/"
+    filter_prefix = var.failure_prefix
   }
 
   lifecycle {

@@ -65,3 +65,26 @@ variable "aggregator_role_arn" {
   type        = string
   default     = null
 }
+
+variable "curated_delivery_role_arn" {
+  description = "The role of the curated data's Firehose, if it is another account's."
+  type        = string
+  default     = null
+}
+
+variable "curator_role_arn" {
+  description = "The curator's role, if it is another account's."
+  type        = string
+  default     = null
+}
+
+variable "failure_prefix" {
+  description = "Whose failure objects the dead-letter queue is told of: all of Lambda's, or `aws/lambda/UUID/`, those of one mapping."
+  type        = string
+  default     = "aws/lambda/"
+
+  validation {
+    condition     = startswith(var.failure_prefix, "aws/lambda/") && endswith(var.failure_prefix, "/")
+    error_message = "failure_prefix must be aws/lambda/, where Lambda writes, or a folder of it."
+  }
+}

@@ -1,0 +1,134 @@
+-- Every reading of every body in the raw archive, as often as it was posted: readings of a series each for itself.
+-- A body, or a part of it, that is no reading has a row too, with is_valid = false, so that nothing is lost from the counts.
+-- Filters on dt and hour reach the files; name them, or the whole archive is read.
+WITH bodies AS (
+  SELECT
+    dt,
+    hour,
+    "$path" AS file,
+    TRY(json_parse(line)) AS body
+  FROM raw
+),
+parts AS (
+  SELECT
+    dt,
+    hour,
+    file,
+    body,
+    TRY_CAST(json_extract(body, '$.readings') AS ARRAY(JSON)) AS series
+  FROM bodies
+),
+posted AS (
+  SELECT
+    dt,
+    hour,
+    file,
+    body,
+    CASE WHEN cardinality(series) BETWEEN 1 AND 500 THEN cardinality(series) END AS series_readings,
+    reading
+  FROM parts
+  CROSS JOIN UNNEST(CASE WHEN cardinality(series) BETWEEN 1 AND 500 THEN series ELSE ARRAY[body] END) AS part(reading)
+),
+members AS (
+  SELECT
+    dt,
+    hour,
+    file,
+    series_readings,
+    json_format(body) IS NOT NULL AS is_json,
+    json_extract_scalar(body, '$.device_id') AS device_id,
+    json_extract_scalar(reading, '$.timestamp') AS posted_timestamp,
+    json_extract_scalar(reading, '$.event_id') AS event_id,
+    TRY_CAST(json_extract_scalar(reading, '$.value') AS DOUBLE) + 0.0E0 AS value,
+    json_format(json_extract(body, '$.device_id')) AS device_json,
+    json_format(json_extract(reading, '$.timestamp')) AS timestamp_json,
+    json_format(json_extract(reading, '$.event_id')) AS event_json,
+    json_format(json_extract(reading, '$.value')) AS value_json,
+    -- A series has its timestamps and values inside, and a reading has no readings.
+    CASE
+      WHEN series_readings IS NULL THEN json_extract(reading, '$.readings') IS NULL
+      ELSE json_extract(body, '$.timestamp') IS NULL AND json_extract(body, '$.value') IS NULL
+        AND json_extract(reading, '$.readings') IS NULL
+        AND COALESCE(json_extract_scalar(reading, '$.device_id') = json_extract_scalar(body, '$.device_id'), json_extract(reading, '$.device_id') IS NULL)
+    END AS is_formed
+  FROM posted
+),
+parsed AS (
+  SELECT
+    dt,
+    hour,
+    file,
+    series_readings,
+    is_json,
+    is_formed,
+    device_id,
+    posted_timestamp,
+    event_id,
+    value,
+    device_json,
+    event_json,
+    value_json,
+    CAST(concat(dt, ' ', hour, ':00:00') AS TIMESTAMP) AS arrival_hour,
+    timestamp_json LIKE '"%'
+      AND regexp_like(posted_timestamp, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') AS is_rfc_3339,
+    TRY_CAST(concat(substr(posted_timestamp, 1, 10), ' ', substr(posted_timestamp, 12, 8)) AS TIMESTAMP) AS local_second,
+    TRY_CAST(concat(
+      substr(posted_timestamp, 1, 10), ' ', substr(posted_timestamp, 12, 8), '.',
+      substr(rpad(COALESCE(regexp_extract(posted_timestamp, '[.]([0-9]+)', 1), ''), 9, '0'), 1, 3)
+    ) AS TIMESTAMP) AS local_millisecond,
+    TRY_CAST(rpad(COALESCE(regexp_extract(posted_timestamp, '[.]([0-9]+)', 1), ''), 9, '0') AS INTEGER) AS nanosecond,
+    CASE
+      WHEN lower(substr(posted_timestamp, -1)) = 'z' THEN 0
+      ELSE (CASE WHEN substr(posted_timestamp, -6, 1) = '-' THEN -1 ELSE 1 END)
+        * (TRY_CAST(substr(posted_timestamp, -5, 2) AS INTEGER) * 3600 + TRY_CAST(substr(posted_timestamp, -2) AS INTEGER) * 60)
+    END AS offset_seconds
+  FROM members
+),
+timed AS (
+  SELECT
+    dt,
+    hour,
+    file,
+    arrival_hour,
+    series_readings,
+    is_json,
+    is_formed,
+    device_id,
+    posted_timestamp,
+    event_id,
+    value,
+    device_json,
+    event_json,
+    value_json,
+    CASE WHEN is_rfc_3339 AND local_second IS NOT NULL THEN nanosecond END AS nanosecond,
+    CASE WHEN is_rfc_3339 THEN date_diff('second', TIMESTAMP '1970-01-01 00:00:00', local_second) - offset_seconds END AS epoch_second,
+    CASE WHEN is_rfc_3339 THEN local_millisecond - offset_seconds * INTERVAL '1' SECOND END AS device_time
+  FROM parsed
+)
+SELECT
+  dt,
+  hour,
+  file,
+  arrival_hour,
+  series_readings,
+  device_id,
+  posted_timestamp,
+  device_time,
+  epoch_second,
+  nanosecond,
+  event_id,
+  value,
+  is_json,
+  COALESCE(
+    is_json
+    AND is_formed
+    AND device_json LIKE '"%'
+    AND regexp_like(device_id, '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$')
+    AND (event_json IS NULL OR (event_json LIKE '"%' AND regexp_like(event_id, '^[!-~]{1,128}$')))
+    AND regexp_like(value_json, '^-?[0-9]')
+    AND abs(value) <= 1E100
+    -- The hour of arrival is known, and the minute is not: what is ahead of all of it by five minutes was refused.
+    AND device_time <= arrival_hour + INTERVAL '65' MINUTE,
+    false
+  ) AS is_valid
+FROM timed
