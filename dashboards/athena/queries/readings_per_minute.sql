@@ -4,7 +4,7 @@ WITH chosen AS (
   SELECT
     device_time,
     value,
-    row_number() OVER (PARTITION BY device_id, epoch_second, nanosecond, event_id ORDER BY dt, hour, file, value) AS place
+    row_number() OVER (PARTITION BY device_id, epoch_second, nanosecond, event_id ORDER BY is_refused, dt, hour, file, value) AS place
   FROM arrivals
   WHERE is_valid AND dt >= CAST(CAST(current_date - INTERVAL '1' DAY AS DATE) AS VARCHAR)
 )

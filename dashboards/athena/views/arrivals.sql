@@ -70,7 +70,7 @@ parsed AS (
     value_json,
     CAST(concat(dt, ' ', hour, ':00:00') AS TIMESTAMP) AS arrival_hour,
     timestamp_json LIKE '"%'
-      AND regexp_like(posted_timestamp, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') AS is_rfc_3339,
+      AND regexp_like(posted_timestamp, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])\z') AS is_rfc_3339,
     TRY_CAST(concat(substr(posted_timestamp, 1, 10), ' ', substr(posted_timestamp, 12, 8)) AS TIMESTAMP) AS local_second,
     TRY_CAST(concat(
       substr(posted_timestamp, 1, 10), ' ', substr(posted_timestamp, 12, 8), '.',
@@ -104,31 +104,52 @@ timed AS (
     CASE WHEN is_rfc_3339 THEN date_diff('second', TIMESTAMP '1970-01-01 00:00:00', local_second) - offset_seconds END AS epoch_second,
     CASE WHEN is_rfc_3339 THEN local_millisecond - offset_seconds * INTERVAL '1' SECOND END AS device_time
   FROM parsed
+),
+-- Which of two values for one instant came first, no file says. The dead letters do: the other one was refused.
+refused AS (
+  SELECT DISTINCT
+    letters.device_id,
+    json_extract_scalar(letters.payload, '$.timestamp') AS posted_timestamp,
+    COALESCE(json_extract_scalar(letters.payload, '$.event_id'), '') AS event_id,
+    TRY_CAST(json_extract_scalar(letters.payload, '$.value') AS DOUBLE) + 0.0E0 AS value
+  FROM (
+    SELECT
+      device_id,
+      TRY(json_parse(from_utf8(from_base64(payload_base64)))) AS payload
+    FROM dead_letters
+    WHERE reason = 'conflicting_duplicate'
+  ) AS letters
 )
 SELECT
-  dt,
-  hour,
-  file,
-  arrival_hour,
-  series_readings,
-  device_id,
-  posted_timestamp,
-  device_time,
-  epoch_second,
-  nanosecond,
-  event_id,
-  value,
-  is_json,
+  timed.dt,
+  timed.hour,
+  timed.file,
+  timed.arrival_hour,
+  timed.series_readings,
+  timed.device_id,
+  timed.posted_timestamp,
+  timed.device_time,
+  timed.epoch_second,
+  timed.nanosecond,
+  timed.event_id,
+  timed.value,
+  timed.is_json,
   COALESCE(
-    is_json
-    AND is_formed
-    AND device_json LIKE '"%'
-    AND regexp_like(device_id, '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$')
-    AND (event_json IS NULL OR (event_json LIKE '"%' AND regexp_like(event_id, '^[!-~]{1,128}$')))
-    AND regexp_like(value_json, '^-?[0-9]')
-    AND abs(value) <= 1E100
+    timed.is_json
+    AND timed.is_formed
+    AND timed.device_json LIKE '"%'
+    AND regexp_like(timed.device_id, '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\z')
+    AND (timed.event_json IS NULL OR (timed.event_json LIKE '"%' AND regexp_like(timed.event_id, '^[!-~]{1,128}\z')))
+    AND regexp_like(timed.value_json, '^-?[0-9]')
+    AND abs(timed.value) <= 1E100
     -- The hour of arrival is known, and the minute is not: what is ahead of all of it by five minutes was refused.
-    AND device_time <= arrival_hour + INTERVAL '65' MINUTE,
+    AND timed.device_time <= timed.arrival_hour + INTERVAL '65' MINUTE,
     false
-  ) AS is_valid
+  ) AS is_valid,
+  refused.device_id IS NOT NULL AS is_refused
 FROM timed
+LEFT JOIN refused
+  ON refused.device_id = timed.device_id
+  AND refused.posted_timestamp = timed.posted_timestamp
+  AND refused.event_id = COALESCE(timed.event_id, '')
+  AND refused.value = timed.value
