@@ -192,6 +192,10 @@ module "observability" {
   table_name                    = module.statistics.table_name
   dead_letter_queue_name        = module.dead_letter.queue_name
   delivery_stream_name          = module.archive_delivery.name
+  curator_function_name         = one(module.curator[*].function_name)
+  curated_delivery_stream_name  = one(module.curator[*].delivery_stream_name)
+  workgroup_name                = module.analytics.workgroup_name
+  dashboard_template_path       = "${path.root}/../dashboards/cloudwatch/dashboard.json.tftpl"
   metrics_namespace             = var.metrics_namespace
   iterator_age_seconds_max      = var.iterator_age_seconds_max
   archive_freshness_seconds_max = var.archive_buffering_interval_seconds + 600

@@ -330,6 +330,7 @@ run "alarms" {
       errors              = "AWS/Lambda Errors Sum 0 curator"
       throttles           = "AWS/Lambda Throttles Sum 0 curator"
       failure-destination = "AWS/Lambda DestinationDeliveryFailures Sum 0 curator"
+      unreadable          = "Streamgauge UnreadableItems Sum 0 curator"
       freshness           = "AWS/Firehose DeliveryToS3.DataFreshness Maximum 900 curated"
       conversion          = "AWS/Firehose FailedConversion.Records Sum 0 curated"
     })

@@ -19,7 +19,9 @@ variables {
   table_name             = "device-statistics"
   dead_letter_queue_name = "dead-letters"
   delivery_stream_name   = "archive"
-  alarm_actions          = ["arn:aws:sns:eu-central-1:123456789012:alarms"]
+
+  dashboard_template_path = "../dashboards/cloudwatch/dashboard.json.tftpl"
+  alarm_actions           = ["arn:aws:sns:eu-central-1:123456789012:alarms"]
 }
 
 run "alarms" {
@@ -70,17 +72,69 @@ run "dashboard" {
     source = "./modules/observability"
   }
 
-  assert {
-    condition = alltrue([
-      for service in ["AWS/ApiGateway", "AWS/Kinesis", "AWS/Lambda", "AWS/DynamoDB", "AWS/SQS", "AWS/Firehose", "Streamgauge"] :
-      contains(flatten([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for metric in widget.properties.metrics : metric[0]]]), service)
-    ])
-    error_message = "The dashboard must show every service of the pipeline."
+  variables {
+    curator_function_name        = "curator"
+    curated_delivery_stream_name = "curated"
+    workgroup_name               = "analysts"
   }
 
   assert {
-    condition     = alltrue([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.x + widget.width <= 24])
-    error_message = "Widgets must fit the dashboard's 24 columns."
+    condition = [
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : regex("^## (.*)\n", widget.properties.markdown)[0] if widget.type == "text"
+    ] == ["Is the pipeline healthy?", "Is it correct?", "What does it cost?"]
+    error_message = "The dashboard must answer three questions, in this order."
+  }
+
+  # What stands under each of the three questions.
+  assert {
+    condition = alltrue([
+      for metric in [
+        "Count", "Latency", "IteratorAge", "Errors", "Throttles", "WriteProvisionedThroughputExceeded",
+        "WriteThrottleEvents", "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage",
+        "DeliveryToS3.DataFreshness", "FailedGroups", "FailedRows", "ReadingsCounted",
+        "DeadLetters_conflicting_duplicate", "UnreadableItems", "FailedConversion.Records",
+        "ConsumedWriteCapacityUnits", "WriteUnits", "Invocations", "IncomingBytes", "DeliveryToS3.Bytes",
+        "ProcessedBytes",
+        ] : contains(flatten([
+          for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for metric in try(widget.properties.metrics, []) : try(metric[1], "")]
+      ]), metric)
+    ])
+    error_message = "The dashboard must show what each question needs."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
+        for metric in try(widget.properties.metrics, []) : [for part in metric : part if try(contains(["v1", "api", "readings", "aggregator", "device-statistics", "dead-letters", "archive", "curator", "curated", "analysts"], part), false)]
+      ]
+    ])) == toset(["v1", "api", "readings", "aggregator", "device-statistics", "dead-letters", "archive", "curator", "curated", "analysts"])
+    error_message = "The dashboard must show this stack's own resources."
+  }
+
+  assert {
+    condition     = alltrue([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.width <= 24 && !can(widget.x)])
+    error_message = "Widgets must fit the dashboard's 24 columns, and flow."
+  }
+
+  assert {
+    condition = alltrue([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets :
+      widget.properties.region == "eu-central-1" && length(widget.properties.title) > 0 && contains(["timeSeries", "singleValue"], widget.properties.view) if widget.type == "metric"
+    ])
+    error_message = "Widgets must say what they show, of which region."
+  }
+}
+
+run "without_a_curator_nothing_shows_one" {
+  command = plan
+
+  module {
+    source = "./modules/observability"
+  }
+
+  assert {
+    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "FailedRows") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "FailedConversion") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "AWS/Athena")
+    error_message = "What is not there must not be shown."
   }
 }
 

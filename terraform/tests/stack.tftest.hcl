@@ -238,6 +238,29 @@ run "the_mapping_calls_the_alias_of_the_newest_version" {
   }
 }
 
+run "the_curators_mapping_calls_the_alias_of_the_newest_version" {
+  module {
+    source = "./modules/curator"
+  }
+
+  variables {
+    name                 = "curator"
+    zip_path             = "tests/fixtures/function.zip"
+    table_arn            = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics"
+    change_stream_arn    = "arn:aws:dynamodb:eu-central-1:123456789012:table/device-statistics/stream/2026-01-01T00:00:00.000"
+    delivery_stream_name = "curated"
+    glue_database_name   = "streamgauge"
+    glue_table_name      = "device_statistics"
+    bucket_arn           = "arn:aws:s3:::archive"
+    kms_key_arn          = "arn:aws:kms:eu-central-1:123456789012:key/test"
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.changes.function_name == "arn:aws:lambda:eu-central-1:123456789012:function:streamgauge-aggregator:live"
+    error_message = "The mapping must call the alias, and not whatever was deployed last."
+  }
+}
+
 run "the_alias_names_the_version_that_was_published" {
   module {
     source = "./modules/lambda"

@@ -164,5 +164,7 @@ module "observability" {
   table_name             = module.statistics.table_name
   dead_letter_queue_name = module.dead_letter.queue_name
   delivery_stream_name   = module.archive_delivery.name
-  alarm_actions          = var.alarm_actions
+
+  dashboard_template_path = "${path.root}/../../../dashboards/cloudwatch/dashboard.json.tftpl"
+  alarm_actions           = var.alarm_actions
 }

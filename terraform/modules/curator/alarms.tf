@@ -24,6 +24,11 @@ locals {
       namespace   = "AWS/Lambda", metric = "DestinationDeliveryFailures", dimensions = local.function
       statistic   = "Sum", threshold = 0
     }
+    unreadable = {
+      description = "Items of the table cannot be read, and are left out of the curated data; the log says which."
+      namespace   = var.metrics_namespace, metric = "UnreadableItems", dimensions = local.function
+      statistic   = "Sum", threshold = 0
+    }
     freshness = {
       description = "The oldest row not yet delivered is more than ${var.buffering_interval_seconds + 600} s old."
       namespace   = "AWS/Firehose", metric = "DeliveryToS3.DataFreshness", dimensions = local.delivery

@@ -92,60 +92,27 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = var.alarm_actions
 }
 
-locals {
-  # In data-flow order, two a row.
-  widgets = [
-    { title = "Posts", stat = "Sum", metrics = [
-      for metric in ["Count", "4XXError", "5XXError"] : ["AWS/ApiGateway", metric, "ApiName", var.api_name, "Stage", var.api_stage_name]
-    ] },
-    { title = "Latency of posts, ms", stat = "p99", metrics = [
-      for metric in ["Latency", "IntegrationLatency"] : ["AWS/ApiGateway", metric, "ApiName", var.api_name, "Stage", var.api_stage_name]
-    ] },
-    { title = "Records into the stream", stat = "Sum", metrics = [
-      for metric in ["IncomingRecords", "WriteProvisionedThroughputExceeded", "ReadProvisionedThroughputExceeded"] : ["AWS/Kinesis", metric, "StreamName", var.stream_name]
-    ] },
-    { title = "How far behind, ms", stat = "Maximum", metrics = [
-      ["AWS/Lambda", "IteratorAge", "FunctionName", var.function_name],
-      [var.metrics_namespace, "BatchDuration", "FunctionName", var.function_name],
-    ] },
-    { title = "Readings", stat = "Sum", metrics = [
-      for metric in ["ReadingsCounted", "Duplicates", "DeadLetters", "FailedGroups"] : [var.metrics_namespace, metric, "FunctionName", var.function_name]
-    ] },
-    { title = "Aggregator", stat = "Sum", metrics = [
-      for metric in ["Invocations", "Errors", "Throttles"] : ["AWS/Lambda", metric, "FunctionName", var.function_name]
-    ] },
-    { title = "Table", stat = "Sum", metrics = [
-      for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits", "ReadThrottleEvents", "WriteThrottleEvents"] : ["AWS/DynamoDB", metric, "TableName", var.table_name]
-    ] },
-    { title = "Dead letters waiting", stat = "Maximum", metrics = [
-      for metric in ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"] : ["AWS/SQS", metric, "QueueName", var.dead_letter_queue_name]
-    ] },
-    { title = "Archive freshness, s", stat = "Maximum", metrics = [
-      ["AWS/Firehose", "DeliveryToS3.DataFreshness", "DeliveryStreamName", var.delivery_stream_name],
-    ] },
-  ]
-}
-
+# Three questions, in the order in which they are asked: is it healthy, is it correct, what does it cost. Widgets without a
+# place stand one after another, 24 columns a row.
 resource "aws_cloudwatch_dashboard" "this" {
   dashboard_name = var.name
 
-  dashboard_body = jsonencode({
-    widgets = [
-      for index, widget in [for widget in local.widgets : widget if var.api_enabled || widget.metrics[0][0] != "AWS/ApiGateway"] : {
-        type   = "metric"
-        width  = 12
-        height = 6
-        x      = 12 * (index % 2)
-        y      = 6 * floor(index / 2)
-        properties = {
-          title   = widget.title
-          stat    = widget.stat
-          metrics = widget.metrics
-          period  = 60
-          view    = "timeSeries"
-          region  = data.aws_region.current.name
-        }
-      }
-    ]
-  })
+  # Parsed, so that a template that is no JSON fails the plan and not the apply.
+  dashboard_body = jsonencode(jsondecode(templatefile(var.dashboard_template_path, {
+    region                        = data.aws_region.current.name
+    namespace                     = var.metrics_namespace
+    api_enabled                   = var.api_enabled
+    api_name                      = var.api_name
+    api_stage_name                = var.api_stage_name
+    stream_name                   = var.stream_name
+    function_name                 = var.function_name
+    table_name                    = var.table_name
+    dead_letter_queue_name        = var.dead_letter_queue_name
+    delivery_stream_name          = var.delivery_stream_name
+    curator_function_name         = var.curator_function_name
+    curated_delivery_stream_name  = var.curated_delivery_stream_name
+    workgroup_name                = var.workgroup_name
+    iterator_age_seconds_max      = var.iterator_age_seconds_max
+    archive_freshness_seconds_max = var.archive_freshness_seconds_max
+  })))
 }

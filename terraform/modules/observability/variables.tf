@@ -40,6 +40,29 @@ variable "delivery_stream_name" {
   type        = string
 }
 
+variable "dashboard_template_path" {
+  description = "The template of the dashboard's body."
+  type        = string
+}
+
+variable "curator_function_name" {
+  description = "The curator, if there is one."
+  type        = string
+  default     = null
+}
+
+variable "curated_delivery_stream_name" {
+  description = "The curated data's Firehose stream, if there is one."
+  type        = string
+  default     = null
+}
+
+variable "workgroup_name" {
+  description = "The Athena workgroup, if there is one."
+  type        = string
+  default     = null
+}
+
 variable "api_enabled" {
   description = "Whether there is an API to watch."
   type        = bool
