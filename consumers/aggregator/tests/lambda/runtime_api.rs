@@ -45,10 +45,13 @@ struct Shared {
     asked: Notify,
 }
 
+/// An invocation's id, and its event.
+type Invocation = (String, Arc<str>);
+
 #[derive(Clone)]
 struct Server {
     shared: Arc<Shared>,
-    events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<(String, Arc<str>)>>>,
+    events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>,
 }
 
 /// The server, for as long as this lives.
@@ -56,7 +59,7 @@ pub struct RuntimeApi {
     /// `127.0.0.1:port`
     pub address: String,
     shared: Arc<Shared>,
-    events: mpsc::UnboundedSender<(String, Arc<str>)>,
+    events: mpsc::UnboundedSender<Invocation>,
     server: JoinHandle<()>,
 }
 
