@@ -2,6 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::function::erf::erfc;
+use std::sync::OnceLock;
 
 use crate::Moments;
 
@@ -15,7 +16,9 @@ pub(crate) const ANOMALY_Z: f64 = 4.891_638_475_698_85;
 /// The normal distribution's quantile at 0.975.
 const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
 /// From so many degrees of freedom on, the quantile of Student's t is taken from its expansion about the normal one.
-const EXPANDED_FROM: f64 = 200.0;
+const EXPANDED_FROM: usize = 200;
+/// The quantiles below, each computed when it is first asked for: every write of every device asks for one of them.
+static SEARCHED: [OnceLock<Option<f64>>; EXPANDED_FROM] = [const { OnceLock::new() }; EXPANDED_FROM];
 
 /// The 95% confidence interval of the mean, by Student's t with n − 1 degrees of freedom: (low, high).
 ///
@@ -24,7 +27,7 @@ pub fn mean_confidence_95(moments: &Moments) -> Option<(f64, f64)> {
     let mean = moments.mean()?;
     let deviation = moments.standard_deviation()?;
     let count = moments.count() as f64;
-    let half_width = student_quantile(count - 1.0)? * (deviation / count.sqrt());
+    let half_width = student_quantile(moments.count() - 1)? * (deviation / count.sqrt());
     let (low, high) = (mean - half_width, mean + half_width);
     (low.is_finite() && high.is_finite()).then_some((low, high))
 }
@@ -34,9 +37,11 @@ pub fn mean_confidence_95(moments: &Moments) -> Option<(f64, f64)> {
 /// For many degrees of freedom by R. A. Fisher and E. A. Cornish's expansion about the normal quantile (*The percentile
 /// points of distributions having known cumulants*, Technometrics 2, 1960; Abramowitz and Stegun 26.7.5), whose next
 /// term is below 1e-11 here; statrs searches for it, and does not come to an end for hundreds of millions.
-fn student_quantile(freedom: f64) -> Option<f64> {
-    if freedom < EXPANDED_FROM {
-        return Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(0.975));
+fn student_quantile(degrees_of_freedom: u64) -> Option<f64> {
+    let freedom = degrees_of_freedom as f64;
+    let searched = || Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(0.975));
+    if let Some(quantile) = usize::try_from(degrees_of_freedom).ok().and_then(|index| SEARCHED.get(index)) {
+        return *quantile.get_or_init(searched);
     }
     let z = NORMAL_QUANTILE;
     let square = z * z;

@@ -3,7 +3,7 @@
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
 use crate::expiring::Expiring;
 use crate::frequent_values::{FREQUENT_VALUES, FrequentValues};
-use crate::item_size::{ITEM_BYTES, item_size};
+use crate::item_size::{ITEM_BYTES, item_size, item_size_at_most};
 use crate::window::Window;
 use crate::{CountedReading, Identity, LEAST_BYTE_CAP, LedgerPage, Moments, QuantileSketch};
 
@@ -201,7 +201,10 @@ impl DeviceState {
 
     /// Whether the item is over 1,024 bytes, one write unit, so that the window must be emptied.
     pub fn is_over(&self, device_id: &str) -> bool {
-        self.item_size(device_id) > ITEM_BYTES
+        let state_bytes = self.encode().len();
+        // Most states are so far from the limit that their readable attributes need not be computed to know it.
+        item_size_at_most(device_id, state_bytes) > ITEM_BYTES
+            && item_size(device_id, &self.summary(), state_bytes) > ITEM_BYTES
     }
 
     /// Moves the whole window to ledger pages: one per UTC day, more only where one would pass `max_page_bytes`

@@ -7,6 +7,7 @@
 
 use crate::Summary;
 use crate::identity::NANOSECONDS_PER_SECOND;
+use std::sync::LazyLock;
 
 /// What an item may take to be one write unit.
 pub(crate) const ITEM_BYTES: usize = 1_024;
@@ -15,6 +16,31 @@ pub(crate) const ITEM_BYTES: usize = 1_024;
 const LONGEST_TIMESTAMP: usize = 30;
 /// A number of 20 digits: what a `revision` may grow to.
 const REVISION_BYTES: usize = 11;
+
+/// What everything but `device_id` and `state` takes at the most. A double has no more than 17 significant digits.
+static WIDEST: LazyLock<usize> = LazyLock::new(|| {
+    let number = Some(-f64::MAX);
+    let timestamp_ns = Some(1);
+    let widest = Summary {
+        count: u64::MAX,
+        mean: number,
+        median: number,
+        standard_deviation: number,
+        minimum: number,
+        maximum: number,
+        mean_confidence_95: Some((-f64::MAX, -f64::MAX)),
+        anomaly_count: u64::MAX,
+        first_timestamp_ns: timestamp_ns,
+        last_timestamp_ns: timestamp_ns,
+        last_anomaly: None,
+    };
+    item_size("", &widest, 0)
+});
+
+/// What no item with this name and state can pass, whatever its readable attributes say: without computing them.
+pub(crate) fn item_size_at_most(device_id: &str, state_bytes: usize) -> usize {
+    *WIDEST + device_id.len() + state_bytes
+}
 
 /// The bytes of a number written in the fewest digits that read back as this double.
 fn number(value: Option<f64>) -> usize {

@@ -141,6 +141,7 @@ fn the_costliest_item_is_within_1024_bytes_by_dynamodbs_rule_and_holds_8_identit
     for index in 0..6_000 {
         let before = state.window_len();
         state.count(&[costly_reading(&mut random, index)]);
+        assert_eq!(state.is_over(&device_id), state.item_size(&device_id) > 1_024, "by bound and in full");
         if state.is_over(&device_id) {
             if index > 100 {
                 least_window = least_window.min(before);
