@@ -5,6 +5,10 @@ use simulation::{How, arbitrary, campaign, run, shrink, story};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+/// A schedule is mostly small, short-lived pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
