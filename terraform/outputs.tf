@@ -19,6 +19,11 @@ output "stream_name" {
   value       = module.stream.name
 }
 
+output "aggregator_function_name" {
+  description = "The function that counts; its alias `live` is what is called."
+  value       = module.aggregator.function_name
+}
+
 output "table_name" {
   description = "The statistics table."
   value       = module.statistics.table_name

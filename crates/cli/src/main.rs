@@ -2,6 +2,7 @@
 
 mod dlq;
 mod endpoint;
+mod mapping;
 mod put;
 mod send;
 mod stats;
@@ -31,6 +32,8 @@ enum Command {
     Stats(stats::Args),
     /// Look at dead letters, mend them and send them again
     Dlq(dlq::Args),
+    /// Feed a Kinesis stream's records to a Lambda function, as Lambda's event source mapping does
+    Mapping(mapping::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Put(args) => put::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Dlq(args) => dlq::run(args),
+        Command::Mapping(args) => mapping::run(args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.

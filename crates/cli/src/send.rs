@@ -2,7 +2,7 @@
 
 mod bar;
 #[cfg(feature = "aws")]
-mod kinesis;
+pub mod kinesis;
 mod report;
 mod signals;
 
@@ -121,7 +121,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The name of a stream, as Kinesis takes it: `[a-zA-Z0-9_.-]{1,128}`.
-fn stream_name(text: &str) -> Result<String, &'static str> {
+pub fn stream_name(text: &str) -> Result<String, &'static str> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if (1..=128).contains(&text.len()) && text.bytes().all(good) {
         Ok(text.to_owned())

@@ -36,6 +36,7 @@ fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() 
     assert_eq!(flags_under(&document, "Flags that several commands share"), SHARED.map(str::to_owned).into());
     let dlq =
         ["summary", "list", "show", "redrive", "export", "import", "purge"].map(|command| format!("dlq {command}"));
+    assert_eq!(flags_under(&document, "`streamgauge mapping`"), flags_of("mapping"));
     for command in ["send", "put", "stats"].into_iter().chain(dlq.iter().map(String::as_str)) {
         let mut documented = flags_under(&document, &format!("`streamgauge {command}`"));
         documented.extend(SHARED.map(str::to_owned));

@@ -4,10 +4,14 @@
 use std::process::Command;
 
 #[test]
-fn send_kinesis_without_the_feature_says_how_to_build_it() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
-    let output = command.args(["send", "--kinesis", "readings", "--devices", "1", "--readings", "1"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.contains("cargo build --release --features aws"), "{message}");
+fn what_needs_the_feature_says_how_to_build_it() {
+    for arguments in [
+        &["send", "--kinesis", "readings", "--devices", "1", "--readings", "1"][..],
+        &["mapping", "--kinesis", "readings", "--function", "aggregator", "--checkpoints", "checkpoints.json"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_streamgauge")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("cargo build --release --features aws"), "{message}");
+    }
 }

@@ -67,7 +67,7 @@ impl PutRecords for KinesisStream {
 }
 
 /// An error with its causes on one line: the SDK's own messages say little without them.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut messages: Vec<String> = causes.map(ToString::to_string).collect();
     messages.dedup();

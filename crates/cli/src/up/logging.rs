@@ -9,18 +9,21 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Starts logging at the level of `STREAMGAUGE_LOG`: `info` where standard error is no terminal, else `warn`, because
 /// there the picture says the rest.
 pub fn init(screen: &Screen) -> anyhow::Result<()> {
-    let default = if screen.is_live() { "warn" } else { "info" };
-    let level = std::env::var("STREAMGAUGE_LOG").ok().filter(|level| !level.is_empty());
-    let filter = EnvFilter::try_new(level.as_deref().unwrap_or(default))
-        .context("STREAMGAUGE_LOG: must be a level: error, warn, info or debug")?;
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(if screen.is_live() { "warn" } else { "info" })?)
         .with_target(false)
         .with_ansi(screen.is_live())
         .with_writer(AboveScreen(screen.clone()));
     // A second initialisation can only be a test's; the first one stands.
     let _ = subscriber.try_init();
     Ok(())
+}
+
+/// The level of `STREAMGAUGE_LOG`, or this one.
+pub fn filter(default: &str) -> anyhow::Result<EnvFilter> {
+    let level = std::env::var("STREAMGAUGE_LOG").ok().filter(|level| !level.is_empty());
+    EnvFilter::try_new(level.as_deref().unwrap_or(default))
+        .context("STREAMGAUGE_LOG: must be a level: error, warn, info or debug")
 }
 
 struct AboveScreen(Screen);

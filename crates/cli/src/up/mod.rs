@@ -6,7 +6,7 @@
 mod api_key;
 mod background;
 mod function;
-mod logging;
+pub mod logging;
 mod screen;
 mod view;
 

@@ -1,6 +1,7 @@
-//! `streamgauge send --kinesis` against `ferrokinesis`, a Kinesis in this process: what stands in the stream afterwards is
+//! `streamgauge send --kinesis` and `mapping` against `ferrokinesis`, a Kinesis in this process: what stands in the stream is
 //! what was sent, and the aggregator counts it.
 
+mod mapping;
 mod refused;
 mod service;
 

@@ -15,7 +15,8 @@ use axum::response::{IntoResponse as _, Response};
 use embedded::EmbeddedStorage;
 use ferrokinesis::store::StoreOptions;
 use ports::{
-    EventStream as _, Position, ShardId, StatisticsAttributes, StatisticsStore as _, StreamRecord, SystemClock,
+    EventStream as _, Position, ShardId, StatisticsAttributes, StatisticsStore as _, StreamEntry, StreamRecord,
+    SystemClock,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -66,9 +67,7 @@ impl Service {
                 let (count, fault) = (count.clone(), fault.clone());
                 async move { answer(request, next, &count, fault).await }
             }));
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        runtime.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let endpoint = serve(&runtime, app);
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -112,6 +111,20 @@ impl Service {
         let mut command = sender(&self.endpoint);
         command.args(["--kinesis", STREAM]).args(arguments);
         command
+    }
+
+    /// Serves something else beside Kinesis: its address.
+    pub fn serve(&self, router: Router) -> String {
+        serve(&self.runtime, router)
+    }
+
+    /// Puts a record under each of these partition keys, in order.
+    pub fn put(&self, partition_keys: &[&str]) {
+        let stream = KinesisEventStream::new(self.client.clone(), STREAM);
+        for key in partition_keys {
+            let entry = StreamEntry { partition_key: (*key).to_owned(), data: b"{}".to_vec() };
+            self.runtime.block_on(stream.put_records(vec![entry])).remove(0).unwrap();
+        }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -180,6 +193,13 @@ impl Service {
 
 /// `streamgauge send` towards an endpoint of AWS, with credentials.
 pub fn sender(endpoint: &str) -> Command {
+    let mut command = command(endpoint);
+    command.arg("send");
+    command
+}
+
+/// `streamgauge` towards an endpoint of AWS, with credentials.
+pub fn command(endpoint: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
@@ -192,9 +212,15 @@ pub fn sender(endpoint: &str) -> Command {
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_ENDPOINT_URL", endpoint)
-        .stdin(Stdio::null())
-        .arg("send");
+        .stdin(Stdio::null());
     command
+}
+
+fn serve(runtime: &Runtime, router: Router) -> String {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    endpoint
 }
 
 async fn answer(request: Request, next: Next, count: &AtomicUsize, fault: impl Fn(usize) -> Fault) -> Response {

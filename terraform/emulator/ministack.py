@@ -1,0 +1,65 @@
+"""The emulator: one process on a free port of 127.0.0.1, ended by its id."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from .failure import Failure
+
+START_SECONDS = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def variables_without_accounts():
+    """This process' variables without a developer's own account, which must have no part in this."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def started(process, endpoint):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()
+            return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+@contextlib.contextmanager
+def running(executable, scratch, port, dynamodb_endpoint):
+    """Gives the endpoint. The functions that ministack starts talk to it too, but to the table by `dynamodb_endpoint`."""
+    endpoint = f"http://127.0.0.1:{port}"
+    variables = {
+        **variables_without_accounts(),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+        "TMPDIR": str(scratch),
+        "S3_DATA_DIR": str(scratch / "s3"),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_endpoint,
+    }
+    log = scratch / "ministack.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([executable], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            if not started(process, endpoint):
+                raise Failure(f"{log.read_text(errors='replace')[-4000:]}\nministack did not start")
+            yield endpoint
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,108 @@
+"""Between the emulator and who calls it: throttles a device's writes for as long as it is told to, and mends what the
+emulator does otherwise than Kinesis."""
+
+import contextlib
+import http.client
+import http.server
+import json
+import threading
+import urllib.parse
+
+# ministack writes sequence numbers with leading zeros, which Kinesis has not, and compares them as texts: without the zeros
+# every record would seem to come before the number.
+SEQUENCE_NUMBER_DIGITS = 30
+
+WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
+THROTTLED = {
+    "__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException",
+    "message": "Rate of requests exceeds the allowed throughput.",
+}
+
+
+def devices_written(action, request):
+    """The devices whose items a call writes."""
+    if action not in WRITES:
+        return set()
+    parts = [part["Put"] for part in request["TransactItems"]] if action == "TransactWriteItems" else [request]
+    return {(part.get("Item") or part.get("Key"))["device_id"]["S"] for part in parts}
+
+
+def mended(action, request):
+    """The request, as the emulator understands it."""
+    number = request.get("StartingSequenceNumber")
+    if action == "GetShardIterator" and number:
+        return {**request, "StartingSequenceNumber": number.zfill(SEQUENCE_NUMBER_DIGITS)}
+    return request
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Says nothing: its requests hold readings."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        action = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        request = json.loads(body or b"{}")
+        if self.server.proxy.befalls(devices_written(action, request)):
+            self.answer(400, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(THROTTLED).encode())
+        else:
+            self.answer(*self.forwarded(json.dumps(mended(action, request)).encode()))
+
+    def forwarded(self, body):
+        connection = http.client.HTTPConnection(self.server.proxy.target, timeout=60)
+        with contextlib.closing(connection):
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")}
+            connection.request("POST", self.path, body, headers)
+            answer = connection.getresponse()
+            kept = {name: value for name, value in answer.getheaders() if name.lower().startswith(("content-type", "x-amz"))}
+            return answer.status, kept, answer.read()
+
+    def answer(self, status, headers, body):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Proxy:
+    """Where the function finds DynamoDB, and `streamgauge` Kinesis."""
+
+    def __init__(self, target):
+        self.target = urllib.parse.urlsplit(target).netloc
+        self.lock = threading.Lock()
+        self.device = None
+        self.befallen = 0
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.proxy = self
+        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def befalls(self, devices):
+        with self.lock:
+            befallen = self.device in devices
+            self.befallen += befallen
+            return befallen
+
+    @contextlib.contextmanager
+    def serving(self):
+        thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.server.shutdown()
+            self.server.server_close()
+            thread.join()
+
+    @contextlib.contextmanager
+    def throttling_writes_of(self, device):
+        with self.lock:
+            self.device, self.befallen = device, 0
+        try:
+            yield self
+        finally:
+            with self.lock:
+                self.device = None
