@@ -180,6 +180,24 @@ module "analytics" {
   force_destroy          = !var.deletion_protection
 }
 
+module "quicksight" {
+  source = "./modules/quicksight"
+  count  = var.quicksight_enabled ? 1 : 0
+
+  name            = var.name
+  definition_path = "${path.root}/../dashboards/quicksight"
+  sql_path        = "${path.root}/../dashboards/athena"
+  workgroup_name  = module.analytics.workgroup_name
+  database_name   = module.analytics.database_name
+  views           = module.analytics.views
+  author_arns     = var.quicksight_author_arns
+  viewer_arns     = var.quicksight_viewer_arns
+  import_mode     = var.quicksight_import_mode
+
+  # QuickSight tries the source when it is made.
+  depends_on = [module.analytics]
+}
+
 module "observability" {
   source = "./modules/observability"
 

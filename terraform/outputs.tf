@@ -63,3 +63,8 @@ output "curated_delivery_stream_name" {
   description = "The Firehose stream of curated rows; null without a curator."
   value       = one(module.curator[*].delivery_stream_name)
 }
+
+output "quicksight_dashboard_url" {
+  description = "The QuickSight dashboard; null without QuickSight."
+  value       = one(module.quicksight[*].dashboard_url)
+}

@@ -360,3 +360,27 @@ variable "analytics_reader_role_names" {
   type        = set(string)
   default     = []
 }
+
+variable "quicksight_enabled" {
+  description = "Whether there is a QuickSight dashboard; the account has to have QuickSight (docs/deploy.md)."
+  type        = bool
+  default     = false
+}
+
+variable "quicksight_author_arns" {
+  description = "QuickSight users or groups who build on the analysis, by ARN; at least one with QuickSight."
+  type        = set(string)
+  default     = []
+}
+
+variable "quicksight_viewer_arns" {
+  description = "QuickSight users or groups who look at the dashboard, by ARN."
+  type        = set(string)
+  default     = []
+}
+
+variable "quicksight_import_mode" {
+  description = "SPICE, refreshed by schedule; or DIRECT_QUERY, which asks Athena, and pays it, at every look."
+  type        = string
+  default     = "SPICE"
+}

@@ -74,6 +74,18 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:event-source-mapping:1" }
   }
 
+  mock_resource "aws_quicksight_data_source" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:datasource/streamgauge" }
+  }
+
+  mock_resource "aws_quicksight_data_set" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:dataset/test" }
+  }
+
+  mock_resource "aws_quicksight_template" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:template/streamgauge" }
+  }
+
   mock_resource "aws_kinesis_firehose_delivery_stream" {
     defaults = { arn = "arn:aws:firehose:eu-central-1:123456789012:deliverystream/streamgauge-archive" }
   }
@@ -103,7 +115,7 @@ run "one_apply_makes_the_stack" {
 
 run "without_a_curator_there_is_no_curated_data" {
   assert {
-    condition     = length(module.curator) == 0 && output.curated_delivery_stream_name == null && local.failure_prefix == "aws/lambda/"
+    condition     = length(module.curator) == 0 && length(module.quicksight) == 0 && output.curated_delivery_stream_name == null && local.failure_prefix == "aws/lambda/"
     error_message = "The curator must be left out, and the queue be told of every failure."
   }
 
@@ -133,6 +145,18 @@ run "a_curator_delivers_by_the_tables_schema" {
   assert {
     condition     = local.failure_prefix == "aws/lambda/${module.aggregator.event_source_mapping_uuid}/" && module.aggregator.event_source_mapping_uuid != ""
     error_message = "What the curator's mapping gives up must not reach the dead-letter queue."
+  }
+}
+
+run "quicksight_is_there_where_it_is_asked_for" {
+  variables {
+    quicksight_enabled     = true
+    quicksight_author_arns = ["arn:aws:quicksight:eu-central-1:123456789012:group/default/authors"]
+  }
+
+  assert {
+    condition     = output.quicksight_dashboard_url == "https://eu-central-1.quicksight.aws.amazon.com/sn/dashboards/streamgauge" && length(module.quicksight[0].data_set_ids) == 3
+    error_message = "There must be a dashboard over three data sets."
   }
 }
 
@@ -258,6 +282,31 @@ run "the_curators_mapping_calls_the_alias_of_the_newest_version" {
   assert {
     condition     = aws_lambda_event_source_mapping.changes.function_name == "arn:aws:lambda:eu-central-1:123456789012:function:streamgauge-aggregator:live"
     error_message = "The mapping must call the alias, and not whatever was deployed last."
+  }
+}
+
+run "analysis_and_dashboard_are_made_from_one_template" {
+  module {
+    source = "./modules/quicksight"
+  }
+
+  variables {
+    name            = "test"
+    definition_path = "../dashboards/quicksight"
+    sql_path        = "../dashboards/athena"
+    workgroup_name  = "analysts"
+    database_name   = "readings"
+    views           = { latest_statistics = "latest_statistics", statistics_history = "statistics_history", data_quality = "data_quality" }
+    author_arns     = ["arn:aws:quicksight:eu-central-1:123456789012:group/default/authors"]
+  }
+
+  assert {
+    condition = alltrue([
+      for entity in [aws_quicksight_dashboard.this.source_entity[0], aws_quicksight_analysis.this.source_entity[0]] :
+      entity.source_template[0].arn == aws_quicksight_template.this.arn
+      && toset(entity.source_template[0].data_set_references[*].data_set_placeholder) == toset(aws_quicksight_template.this.definition[0].data_set_configuration[*].placeholder)
+    ])
+    error_message = "Analysis and dashboard must be the same sheets over the same data sets."
   }
 }
 
