@@ -4,6 +4,7 @@ WITH chosen AS (
   SELECT
     device_time,
     value,
+    is_refused,
     row_number() OVER (PARTITION BY device_id, epoch_second, nanosecond, event_id ORDER BY is_refused, dt, hour, file, value) AS place
   FROM arrivals
   WHERE is_valid AND dt >= CAST(CAST(current_date - INTERVAL '1' DAY AS DATE) AS VARCHAR)
@@ -15,6 +16,6 @@ SELECT
   stddev_samp(value) AS standard_deviation,
   approx_percentile(value, 0.5) AS median
 FROM chosen
-WHERE place = 1
+WHERE place = 1 AND NOT is_refused
 GROUP BY date_trunc('minute', device_time)
 ORDER BY minute

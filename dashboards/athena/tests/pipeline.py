@@ -24,8 +24,9 @@ def run(binary, scenario, directory):
 
         for path, body in scenario.posts:
             call(path, body.encode())
-        for device, body in scenario.hostile:
-            put = [binary, "put", "--endpoint", url, "--api-key", key, "--partition-key", device or "nobody", "-"]
+        hostile = [(device or "nobody", body) for device, body in scenario.hostile]
+        for partition_key, body in hostile + [(partition_key, body.encode()) for partition_key, body, _ in scenario.refused]:
+            put = [binary, "put", "--endpoint", url, "--api-key", key, "--partition-key", partition_key, "-"]
             subprocess.run(put, input=body, check=True, stdout=subprocess.DEVNULL)
         for _ in range(600):
             accounts = call("/pipeline")

@@ -13,18 +13,20 @@ def stamp(at, nanoseconds=0):
 
 class Scenario:
     """`posts` are (path, body) in order; `posted` are the good readings in them, in the same order; `hostile` are bodies that
-    hold no reading, put past the front door, each with its device where it names a valid one."""
+    hold no reading, put past the front door, each with its device where it names a valid one; `refused` are readings in form
+    that become dead letters, as (partition key, body, readings)."""
 
     def __init__(self, now, seed=1):
         self.now = now.replace(microsecond=0)
         self.random = random.Random(seed)
-        self.posts, self.posted, self.hostile = [], [], []
+        self.posts, self.posted, self.hostile, self.refused = [], [], [], []
         self.worked_example()
         self.fleet()
         self.copies_and_conflicts()
         self.instants()
         self.late_and_silent()
         self.hostile_bodies()
+        self.refused_readings()
 
     def ago(self, **time):
         return self.now - datetime.timedelta(**time)
@@ -122,3 +124,14 @@ class Scenario:
             ("hostile", f'{{"device_id":"hostile","readings":[{{"device_id":"other",{good}}}]}}'.encode()),
             ("hostile", f'{{"device_id":"hostile","timestamp":"{stamp(self.now + datetime.timedelta(hours=3))}","value":1}}'.encode()),
         ]
+
+    def refused_readings(self):
+        """Under another device's key, alone and in a series; and ahead of its time by less than the hour of arrival shows."""
+        at = self.ago(minutes=3)
+        single = Posted("misdirected", stamp(at), 1.0)
+        series = [Posted("misdirected", stamp(at + datetime.timedelta(seconds=second)), 2.0) for second in (1, 2)]
+        early = Posted("first", stamp(self.now + datetime.timedelta(minutes=30)), 1e6)
+        for reading, key in ((single, "nobody"), (early, "first")):
+            self.refused.append((key, json.dumps({"device_id": reading.device_id, "timestamp": reading.timestamp, "value": reading.value}), [reading]))
+        items = [{"timestamp": reading.timestamp, "value": reading.value} for reading in series]
+        self.refused.append(("nobody", json.dumps({"device_id": "misdirected", "readings": items}), series))

@@ -51,6 +51,7 @@ class Answers(unittest.TestCase):
         cls.written = curated.ensure(cls.data, cls.devices)
         cls.connection = local.opened(cls.data)
         cls.expected = oracle.readings(cls.scenario.posted)
+        cls.refused = [reading for _, _, readings in cls.scenario.refused for reading in readings]
         cls.statistics = oracle.device_statistics(cls.scenario.posted)
 
     def ask(self, statement):
@@ -79,10 +80,10 @@ class Answers(unittest.TestCase):
 
     def test_arrivals_are_every_copy_and_lose_nothing(self):
         rows = self.ask("SELECT * FROM arrivals")
-        self.assertEqual(len(rows), len(self.scenario.posted) + len(self.scenario.hostile))
+        self.assertEqual(len(rows), len(self.scenario.posted) + len(self.refused) + len(self.scenario.hostile))
         self.assertEqual(len(rows), self.accounts["accepted"])
         valid = sorted((row["device_id"], row["posted_timestamp"], row["value"], row["event_id"] or "") for row in rows if row["is_valid"])
-        self.assertEqual(valid, sorted((reading.device_id, reading.timestamp, reading.value, reading.event_id or "") for reading in self.scenario.posted))
+        self.assertEqual(valid, sorted((reading.device_id, reading.timestamp, reading.value, reading.event_id or "") for reading in self.scenario.posted + self.refused))
         self.assertEqual(sum(not row["is_json"] for row in rows), self.accounts["dead_letters"]["malformed_json"])
 
     def test_dead_letters_are_those_that_the_pipeline_counted(self):
@@ -197,7 +198,7 @@ class Answers(unittest.TestCase):
     def test_cost_by_partition(self):
         rows = self.ask("cost_by_partition")
         batch_bodies = 3  # of the one batch, each a record of its own
-        self.assertEqual(sum(row["bodies"] for row in rows), len(self.scenario.posts) - 1 + batch_bodies + len(self.scenario.hostile))
+        self.assertEqual(sum(row["bodies"] for row in rows), len(self.scenario.posts) - 1 + batch_bodies + len(self.scenario.hostile) + len(self.scenario.refused))
         self.assertEqual(sum(row["files"] for row in rows), len(list((self.data / "archive/raw").glob("dt=*/hour=*/*.gz"))))
 
     # The facts can fail: SQL that is wrong in one place, and the fact that finds it.
@@ -207,12 +208,14 @@ class Answers(unittest.TestCase):
         ("readings", "  PARTITION BY device_id, epoch_second, nanosecond, event_id\n", "  PARTITION BY device_id, epoch_second, event_id\n", "readings_are_each_identity_once_and_the_first_stands"),
         ("readings", "  PARTITION BY device_id, epoch_second, nanosecond, event_id\n", "  PARTITION BY device_id, epoch_second, nanosecond\n", "readings_are_each_identity_once_and_the_first_stands"),
         ("readings", "least < greatest", "copies > 1", "readings_are_each_identity_once_and_the_first_stands"),
+        ("readings", " AND NOT is_refused", "", "readings_are_each_identity_once_and_the_first_stands"),
+        ("readings_per_minute", " AND NOT is_refused", "", "readings_per_minute"),
         ("readings", "WHERE is_valid", "", "readings_are_each_identity_once_and_the_first_stands"),
         ("readings", "device_time, arrival_hour", "arrival_hour, device_time", "readings_say_when_they_arrived_and_how_late"),
         ("arrivals", " - offset_seconds END", " + offset_seconds END", "readings_are_each_identity_once_and_the_first_stands"),
         ("arrivals", "local_millisecond - offset_seconds", "local_millisecond + offset_seconds", "readings_are_each_identity_once_and_the_first_stands"),
         ("arrivals", "= 'z' THEN 0", "= 'z' THEN 3600", "readings_are_each_identity_once_and_the_first_stands"),
-        ("arrivals", "ELSE ARRAY[body] END", "END", "arrivals_are_every_copy_and_lose_nothing"),
+        ("arrivals", "THEN series ELSE ARRAY[body] END) AS part(reading)\n)", "THEN series END) AS part(reading)\n)", "arrivals_are_every_copy_and_lose_nothing"),
         ("arrivals", "    AND timed.is_formed\n", "", "arrivals_are_every_copy_and_lose_nothing"),
         ("arrivals", "    AND timed.device_json LIKE '\"%'\n", "", "arrivals_are_every_copy_and_lose_nothing"),
         ("arrivals", "    AND regexp_like(timed.value_json, '^-?[0-9]')\n", "", "arrivals_are_every_copy_and_lose_nothing"),
@@ -224,7 +227,7 @@ class Answers(unittest.TestCase):
         ("data_quality", "count(DISTINCT id) AS", "0 AS", "data_quality_accounts_for_what_arrived"),
         ("data_quality", "is_valid AND place > 1", "place > 1", "data_quality_accounts_for_what_arrived"),
         ("readings_per_minute", "is_refused, ", "", "readings_per_minute"),
-        ("readings_per_minute", "WHERE place = 1", "", "readings_per_minute"),
+        ("readings_per_minute", "WHERE place = 1 AND", "WHERE", "readings_per_minute"),
         ("readings_per_minute", "stddev_samp", "stddev_pop", "readings_per_minute"),
         ("silent_devices", "- INTERVAL '1' HOUR", "- INTERVAL '9' HOUR", "silent_devices"),
         ("worst_outliers", "latest.mean) / latest.standard_deviation", "latest.median) / latest.standard_deviation", "worst_outliers"),

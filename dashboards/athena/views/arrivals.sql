@@ -1,5 +1,6 @@
 -- Every reading of every body in the raw archive, as often as it was posted: readings of a series each for itself.
--- A body, or a part of it, that is no reading has a row too, with is_valid = false, so that nothing is lost from the counts.
+-- A body, or a part of it, that is no reading has a row too, with is_valid = false, so that nothing is lost from the counts;
+-- is_refused says what was a reading and became a dead letter all the same.
 -- Filters on dt and hour reach the files; name them, or the whole archive is read.
 WITH bodies AS (
   SELECT
@@ -105,20 +106,25 @@ timed AS (
     CASE WHEN is_rfc_3339 THEN local_millisecond - offset_seconds * INTERVAL '1' SECOND END AS device_time
   FROM parsed
 ),
--- Which of two values for one instant came first, no file says. The dead letters do: the other one was refused.
+-- The dead letters of each day: no file says which of two values for one instant came first, nor what partition key a body
+-- had, nor whether its time had come; they do.
+letters AS (
+  SELECT
+    dt,
+    id,
+    TRY(json_parse(from_utf8(from_base64(payload_base64)))) AS body
+  FROM dead_letters
+),
 refused AS (
-  SELECT DISTINCT
-    letters.device_id,
-    json_extract_scalar(letters.payload, '$.timestamp') AS posted_timestamp,
-    COALESCE(json_extract_scalar(letters.payload, '$.event_id'), '') AS event_id,
-    TRY_CAST(json_extract_scalar(letters.payload, '$.value') AS DOUBLE) + 0.0E0 AS value
-  FROM (
-    SELECT
-      device_id,
-      TRY(json_parse(from_utf8(from_base64(payload_base64)))) AS payload
-    FROM dead_letters
-    WHERE reason = 'conflicting_duplicate'
-  ) AS letters
+  SELECT
+    dt,
+    json_extract_scalar(body, '$.device_id') AS device_id,
+    json_extract_scalar(body, '$.timestamp') AS posted_timestamp,
+    COALESCE(json_extract_scalar(body, '$.event_id'), '') AS event_id,
+    TRY_CAST(json_extract_scalar(body, '$.value') AS DOUBLE) + 0.0E0 AS value,
+    count(DISTINCT id) AS letters
+  FROM letters
+  GROUP BY 1, 2, 3, 4, 5
 )
 SELECT
   timed.dt,
@@ -146,10 +152,14 @@ SELECT
     AND timed.device_time <= timed.arrival_hour + INTERVAL '65' MINUTE,
     false
   ) AS is_valid,
-  refused.device_id IS NOT NULL AS is_refused
+  -- As many dead letters as copies: none of that day's was counted. What was redriven later arrived again.
+  COALESCE(refused.letters, 0) >= count(*) OVER (
+    PARTITION BY timed.dt, timed.device_id, timed.posted_timestamp, timed.event_id, timed.value
+  ) AS is_refused
 FROM timed
 LEFT JOIN refused
-  ON refused.device_id = timed.device_id
+  ON refused.dt = timed.dt
+  AND refused.device_id = timed.device_id
   AND refused.posted_timestamp = timed.posted_timestamp
   AND refused.event_id = COALESCE(timed.event_id, '')
   AND refused.value = timed.value

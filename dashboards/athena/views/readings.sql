@@ -1,4 +1,5 @@
--- Each valid reading once: of the copies of one identity (device, instant, event_id) the first that arrived stands.
+-- Each valid reading once: of the copies of one identity (device, instant, event_id) the first that arrived stands, less what
+-- became a dead letter.
 -- Duplicates may arrive on any day, so this reads the whole archive, whatever the filter; for some days alone use arrivals.
 WITH ranked AS (
   SELECT
@@ -27,4 +28,4 @@ SELECT
   dt,
   hour
 FROM ranked
-WHERE place = 1
+WHERE place = 1 AND NOT is_refused
