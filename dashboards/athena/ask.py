@@ -8,6 +8,7 @@
 import argparse
 import csv
 import json
+import os
 import pathlib
 import sys
 import time
@@ -38,7 +39,8 @@ def asked_of_athena(statement, workgroup, database):
     """Columns and rows, all as text, as Athena gives them."""
     import boto3
 
-    athena = boto3.client("athena")
+    # The library by itself knows the other variable alone.
+    athena = boto3.client("athena", region_name=os.environ.get("AWS_REGION"))
     context = {"QueryString": statement, "QueryExecutionContext": {"Database": database}, "WorkGroup": workgroup}
     execution = athena.start_query_execution(**context)["QueryExecutionId"]
     while True:

@@ -1,5 +1,7 @@
 """The tables over the data directory of `streamgauge up`, in DuckDB: the same names, columns and partitions as on AWS."""
 
+import pathlib
+
 import duckdb
 import sql
 
@@ -11,7 +13,7 @@ def place(archive, table):
     return str(archive / {"raw": "raw/dt=*/hour=*/[!.]*", "device_statistics": "curated/device_statistics/dt=*/[!.]*.parquet", "dead_letters": "dead-letters/dt=*/[!.]*.jsonl"}[table])
 
 
-def relation(connection, archive, table):
+def relation(connection, archive, table, encoding):
     """The SELECT of a table: over its files, or empty where there are none."""
     described = sql.schema()["tables"][table]
     columns, partitions = described["columns"], described["partitions"]
@@ -25,14 +27,18 @@ def relation(connection, archive, table):
     shared = f"filename = true, hive_partitioning = true, hive_types = {{{hive}}}"
     fields = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
     reader = {
-        # Bytes that are no UTF-8 are a line too; everything that views look at is ASCII.
         "raw": f"read_csv({files}, columns = {{{fields}}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', "
-        f"encoding = 'latin-1', strict_mode = false, null_padding = true, max_line_size = 4194304, {shared})",
+        f"encoding = '{encoding}', strict_mode = false, null_padding = true, max_line_size = 4194304, {shared})",
         "device_statistics": f"read_parquet({files}, {shared})",
         "dead_letters": f"read_json({files}, format = 'newline_delimited', columns = {{{fields}}}, maximum_object_size = 67108864, {shared})",
     }[table]
     names = [f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in types.items()] + [f'"{name}"' for name, _ in partitions]
     return f"SELECT {', '.join(names)}, filename AS \"$path\" FROM {reader}"
+
+
+def define(connection, archive, encoding):
+    for table in sql.schema()["tables"]:
+        connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS {relation(connection, archive, table, encoding)}')
 
 
 def opened(data_directory):
@@ -42,12 +48,23 @@ def opened(data_directory):
         raise FileNotFoundError(f"there is no archive in {data_directory}")
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for table in sql.schema()["tables"]:
-        connection.execute(f'CREATE VIEW "{table}" AS {relation(connection, archive, table)}')
+    connection.execute("SET VARIABLE archive = ?", [str(archive)])
+    define(connection, archive, "utf-8")
     return connection
 
 
 def answer(connection, statement):
     """Columns and rows of one statement in Athena's dialect."""
-    made = connection.execute(sql.duckdb(statement))
+    said = sql.duckdb(statement)
+    try:
+        made = connection.execute(said)
+        return [column[0] for column in made.description], made.fetchall()
+    except duckdb.InvalidInputException as error:
+        if "unicode" not in str(error).lower():
+            raise
+    # Bytes that are no UTF-8 are a body too, if none that counts. Each is taken for a character then, which changes nothing
+    # that views look at: that is ASCII.
+    [[archive]] = connection.execute("SELECT getvariable('archive')").fetchall()
+    define(connection, pathlib.Path(archive), "latin-1")
+    made = connection.execute(said)
     return [column[0] for column in made.description], made.fetchall()

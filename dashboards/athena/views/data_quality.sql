@@ -23,7 +23,7 @@ arrived AS (
 ),
 dead AS (
   SELECT
-    CAST(concat(substr(arrived_at, 1, 10), ' ', substr(arrived_at, 12, 2), ':00:00') AS TIMESTAMP) AS arrival_hour,
+    CAST(concat(substr(CAST(arrived_at AS VARCHAR), 1, 10), ' ', substr(CAST(arrived_at AS VARCHAR), 12, 2), ':00:00') AS TIMESTAMP) AS arrival_hour,
     count(DISTINCT id) AS dead_letters,
     count(DISTINCT CASE WHEN reason = 'conflicting_duplicate' THEN id END) AS conflicts,
     count(DISTINCT CASE WHEN reason = 'corrupt_state' THEN id END) AS corrupt_states
