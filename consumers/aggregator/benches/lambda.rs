@@ -6,14 +6,9 @@
 
 #[path = "../tests/lambda/cloud.rs"]
 mod cloud;
-#[path = "../tests/lambda/function.rs"]
-mod function;
-#[path = "../tests/lambda/runtime_api.rs"]
-mod runtime_api;
 
-use cloud::Cloud;
-use function::Function;
-use runtime_api::RuntimeApi;
+use cloud::{Cloud, start_binary};
+use lambda::testing::{Function, RuntimeApi};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,7 +36,7 @@ async fn cold_starts(binary: &Path) {
         let cloud = Cloud::start().await;
         let runtime_api = RuntimeApi::start().await;
         let started = Instant::now();
-        let function = Function::start_binary(binary, runtime_api, &cloud, &[]);
+        let function = start_binary(binary, runtime_api, &cloud, &[]);
         function.invoke("request", include_str!("../events/good.json")).await;
         answered.push(started.elapsed());
         ready.push(function.runtime_api.asked_for_work().await - started);
@@ -54,7 +49,7 @@ async fn cold_starts(binary: &Path) {
 async fn batches(binary: &Path) {
     let event = include_str!("../events/10000-records.json");
     let cloud = Cloud::start().await;
-    let function = Function::start_binary(binary, RuntimeApi::start().await, &cloud, &[]);
+    let function = start_binary(binary, RuntimeApi::start().await, &cloud, &[]);
     function.runtime_api.asked_for_work().await;
     let idle = memory_kib(&function, "VmRSS");
     let mut times = Vec::new();

@@ -1,9 +1,7 @@
 //! What one execution environment knows for its lifetime: its configuration, read once at cold start.
 
 use aggregator::{LedgerMode, Settings};
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
+use lambda::{ConfigurationError, Variables};
 use std::time::Duration;
 
 const SECONDS_A_DAY: u64 = 24 * 3600;
@@ -34,7 +32,7 @@ impl Context {
 
     /// From variables; an empty one is an unset one. Everything that is wrong is reported together.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigurationError> {
-        let mut variables = Variables { variable, problems: Vec::new() };
+        let mut variables = Variables::new(variable);
         let defaults = Settings::default();
         let context = Context {
             statistics_table: variables.required("STATISTICS_TABLE"),
@@ -43,7 +41,7 @@ impl Context {
             dead_letter_bytes_max: variables.number("DEAD_LETTER_BYTES_MAX", 1024..=1_048_576).unwrap_or(262_144),
             metrics_namespace: variables.get("METRICS_NAMESPACE").unwrap_or_else(|| "Streamgauge".to_owned()),
             settings: Settings {
-                ledger: variables.ledger(),
+                ledger: ledger(&mut variables),
                 future_tolerance: variables
                     .number("FUTURE_TOLERANCE_SECONDS", 0..=31_536_000)
                     .map_or(defaults.future_tolerance, Duration::from_secs),
@@ -51,60 +49,25 @@ impl Context {
                 ..defaults
             },
         };
-        if variables.problems.is_empty() { Ok(context) } else { Err(ConfigurationError(variables.problems)) }
+        variables.finish(context)
     }
 }
 
-/// Reads variables, and gathers what is wrong with them.
-struct Variables<F> {
-    variable: F,
-    problems: Vec<String>,
-}
-
-impl<F: Fn(&str) -> Option<String>> Variables<F> {
-    fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name).filter(|value| !value.is_empty())
-    }
-
-    /// Its value; an empty one stands in where there is none, and the problem is noted.
-    fn required(&mut self, name: &str) -> String {
-        self.get(name).unwrap_or_else(|| {
-            self.problems.push(format!("{name} is not set"));
-            String::new()
-        })
-    }
-
-    fn number<N: FromStr + PartialOrd + fmt::Display>(&mut self, name: &str, range: RangeInclusive<N>) -> Option<N> {
-        let text = self.get(name)?;
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            self.problems.push(format!("{name} must be a whole number from {} to {}", range.start(), range.end()));
+fn ledger<F: Fn(&str) -> Option<String>>(variables: &mut Variables<F>) -> LedgerMode {
+    let retention_days = variables.number("LEDGER_RETENTION_DAYS", 1..=36_500);
+    match variables.get("LEDGER_MODE").as_deref() {
+        None | Some("full") => {
+            let retention = retention_days.map(|days: u64| Duration::from_secs(days * SECONDS_A_DAY));
+            return LedgerMode::Full { retention };
         }
-        number
-    }
-
-    fn ledger(&mut self) -> LedgerMode {
-        let retention_days = self.number("LEDGER_RETENTION_DAYS", 1..=36_500);
-        let mode = self.get("LEDGER_MODE");
-        match mode.as_deref() {
-            None | Some("full") => {
-                let retention = retention_days.map(|days: u64| Duration::from_secs(days * SECONDS_A_DAY));
-                return LedgerMode::Full { retention };
-            }
-            Some("window") if self.get("LEDGER_RETENTION_DAYS").is_some() => {
-                self.problems.push("LEDGER_RETENTION_DAYS has no meaning when LEDGER_MODE is window".to_owned());
-            }
-            Some("window") => {}
-            Some(_) => self.problems.push("LEDGER_MODE must be full or window".to_owned()),
+        Some("window") if variables.get("LEDGER_RETENTION_DAYS").is_some() => {
+            variables.problem("LEDGER_RETENTION_DAYS has no meaning when LEDGER_MODE is window");
         }
-        LedgerMode::Window
+        Some("window") => {}
+        Some(_) => variables.problem("LEDGER_MODE must be full or window"),
     }
+    LedgerMode::Window
 }
-
-/// Everything that is wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("; "))]
-pub(crate) struct ConfigurationError(Vec<String>);
 
 #[cfg(test)]
 mod tests {

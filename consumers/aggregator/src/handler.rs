@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
-use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore};
+use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore, with_causes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use telemetry::{RejectReason, Rejection, Timestamp};
@@ -171,15 +171,8 @@ struct Failed {
 }
 
 impl Failures {
-    /// The error is taken with its causes, since a formatter that writes JSON leaves those out.
     fn add(&mut self, error: &(dyn Error + 'static), of: &str) {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let text = with_causes(error);
         self.0.entry(text).or_insert_with(|| Failed { times: 0, first: of.to_owned() }).times += 1;
     }
 }

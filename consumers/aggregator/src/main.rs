@@ -1,8 +1,6 @@
 //! The Lambda: Kinesis batches in, batch responses out.
 
 mod context;
-mod init_error;
-mod log;
 mod metrics;
 
 use aggregator::{Aggregator, KinesisBatch};
@@ -11,31 +9,13 @@ use context::Context;
 use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
 use ports::{Clock as _, SystemClock};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log::start();
-    let context = match Context::from_environment() {
-        Ok(context) => context,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            if let Err(error) = init_error::report(&error).await {
-                tracing::error!(error, "cannot tell Lambda");
-            }
-            return ExitCode::FAILURE;
-        }
-    };
-    match run(context).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error, "the runtime ended");
-            ExitCode::FAILURE
-        }
-    }
+    lambda::run(&["aggregator", "aws", "statistics", "telemetry"], Context::from_environment(), serve).await
 }
 
-async fn run(context: Context) -> Result<(), Error> {
+async fn serve(context: Context) -> Result<(), Error> {
     let config = aws::load_sdk_config().await;
     let archive = S3Archive::new(aws::aws_sdk_s3::Client::new(&config), &context.archive_bucket);
     let dead_letters =
@@ -54,10 +34,5 @@ async fn run(context: Context) -> Result<(), Error> {
         println!("{}", batch.document(&context.metrics_namespace, &event.context.env_config.function_name));
         Ok::<_, Error>(handled.response)
     });
-    // Between batches nothing is held that a shutdown could lose, and a batch that is cut off comes again.
-    let mut shutdown = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = Runtime::new(handle).layer(TracingLayer::new()).run() => ended,
-        _ = shutdown.recv() => Ok(()),
-    }
+    Runtime::new(handle).layer(TracingLayer::new()).run().await
 }

@@ -1,9 +1,9 @@
-//! One document a batch in CloudWatch's embedded metric format, which CloudWatch Logs turns into metrics.
-//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//! What is measured of a batch.
 
 use aggregator::{BatchReport, arrived_at};
 use aws_lambda_events::event::kinesis::KinesisEvent;
-use serde_json::{Map, Value, json};
+use lambda::{Metric, since};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use telemetry::Timestamp;
 
@@ -60,44 +60,26 @@ impl Received {
     }
 }
 
-/// The stream's clock may be ahead of ours: then nothing has passed.
-fn since(arrival: i64, now: Timestamp) -> Duration {
-    Duration::from_millis((now.as_millisecond() - arrival).max(0) as u64)
-}
-
 impl Batch<'_> {
     /// The document, on one line. Dead letters are counted in all, and again under each reason that occurred.
     pub(crate) fn document(&self, namespace: &str, function: &str) -> Value {
         let report = self.report;
         let dead_letters: u64 = report.dead_letters.values().sum();
         let mut metrics = vec![
-            ("BatchRecords".to_owned(), "Count", json!(self.records)),
-            ("ReadingsCounted".to_owned(), "Count", json!(report.counted)),
-            ("Duplicates".to_owned(), "Count", json!(report.duplicates)),
-            ("DeadLetters".to_owned(), "Count", json!(dead_letters)),
-            ("FailedGroups".to_owned(), "Count", json!(report.failed_groups)),
-            ("WriteUnits".to_owned(), "Count", json!(self.write_units)),
-            ("IteratorAge".to_owned(), "Milliseconds", json!(milliseconds(self.iterator_age))),
-            ("BatchDuration".to_owned(), "Milliseconds", json!(milliseconds(self.duration))),
-            ("Latency".to_owned(), "Milliseconds", json!(milliseconds(self.latency))),
+            Metric::count("BatchRecords", self.records),
+            Metric::count("ReadingsCounted", report.counted),
+            Metric::count("Duplicates", report.duplicates),
+            Metric::count("DeadLetters", dead_letters),
+            Metric::count("FailedGroups", report.failed_groups),
+            Metric::count("WriteUnits", self.write_units),
+            Metric::milliseconds("IteratorAge", self.iterator_age),
+            Metric::milliseconds("BatchDuration", self.duration),
+            Metric::milliseconds("Latency", self.latency),
         ];
         let by_reason = report.dead_letters.iter();
-        metrics.extend(by_reason.map(|(reason, count)| (format!("DeadLetters_{reason}"), "Count", json!(count))));
-        let definitions: Vec<Value> =
-            metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
-        let mut document: Map<String, Value> = metrics.into_iter().map(|(name, _, value)| (name, value)).collect();
-        document.insert("FunctionName".to_owned(), json!(function));
-        let directive = json!({ "Namespace": namespace, "Dimensions": [["FunctionName"]], "Metrics": definitions });
-        document.insert(
-            "_aws".to_owned(),
-            json!({ "Timestamp": self.done.as_millisecond(), "CloudWatchMetrics": [directive] }),
-        );
-        Value::Object(document)
+        metrics.extend(by_reason.map(|(reason, count)| Metric::count(format!("DeadLetters_{reason}"), *count)));
+        lambda::document(namespace, function, self.done, metrics)
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

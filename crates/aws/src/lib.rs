@@ -1,4 +1,4 @@
-//! The ports on AWS: DynamoDB, SQS, S3 and Kinesis.
+//! The ports on AWS: DynamoDB, SQS, S3, Kinesis and Firehose.
 //!
 //! - **Enters**: the plain types of `ports`, and the SDK's clients, which a binary's `main` builds from
 //!   [`load_sdk_config`].
@@ -15,6 +15,7 @@ mod call_failure;
 mod consumed;
 mod dead_letter_message;
 mod dynamodb;
+mod firehose;
 mod kinesis;
 mod kinesis_denial;
 mod kinesis_put;
@@ -26,12 +27,13 @@ mod sqs;
 mod statistics_item;
 
 pub use dynamodb::DynamoDbStatisticsStore;
+pub use firehose::FirehoseCuratedDelivery;
 pub use kinesis::KinesisEventStream;
 pub use kinesis_denial::{PutDenial, put_denial};
 pub use s3::S3Archive;
 pub use sdk::{SdkConfigError, check_sdk_config, load_sdk_config};
 pub use sqs::{MESSAGE_BYTES_MAX_DEFAULT, SqsDeadLetterQueue};
 
-pub use {aws_sdk_dynamodb, aws_sdk_kinesis, aws_sdk_s3, aws_sdk_sqs};
+pub use {aws_sdk_dynamodb, aws_sdk_firehose, aws_sdk_kinesis, aws_sdk_s3, aws_sdk_sqs};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,6 +2,7 @@
 //! against a service that answers as each test tells it.
 
 #[path = "lost_answers/scripted_service.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
 mod scripted_service;
 mod wire;
 

@@ -7,17 +7,21 @@
 //! With the feature `contract`, [`contract`] is the suite that every implementation runs from its own tests.
 
 mod archive;
+mod causes;
 mod checkpoints;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod curated;
 mod dead_letter_queue;
 mod event_stream;
 mod statistics_store;
 
 pub use archive::{Archive, ArchiveError};
+pub use causes::with_causes;
 pub use checkpoints::{CheckpointError, Checkpoints};
 pub use clock::{Clock, SystemClock};
+pub use curated::{ColumnOverflow, CuratedDelivery, CuratedRow, DeliveryError};
 pub use dead_letter_queue::{DeadLetter, DeadLetterError, DeadLetterOrigin, DeadLetterQueue};
 pub use event_stream::{
     EventStream, ParseSequenceNumberError, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId,

@@ -50,6 +50,29 @@ impl Timestamp {
         Offset::UTC.to_datetime(self.0).hour() as u8
     }
 
+    /// `YYYY-MM-DD HH:MM:SS.mmm` in UTC, rounded down to the millisecond: SQL's form of a timestamp.
+    pub fn utc_millisecond(self) -> String {
+        let civil = Offset::UTC.to_datetime(self.0);
+        let mut text = *b"0000-00-00 00:00:00.000";
+        // Every field of a date in the range of this type is positive.
+        let fields = [
+            (0..4, civil.year() as u32),
+            (5..7, civil.month() as u32),
+            (8..10, civil.day() as u32),
+            (11..13, civil.hour() as u32),
+            (14..16, civil.minute() as u32),
+            (17..19, civil.second() as u32),
+            (20..23, civil.subsec_nanosecond() as u32 / 1_000_000),
+        ];
+        for (place, mut number) in fields {
+            for digit in text[place].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        text.iter().map(|byte| char::from(*byte)).collect()
+    }
+
     /// Parses RFC 3339 with an offset: seconds 00–59, at most nine digits of a fraction.
     ///
     /// # Errors

@@ -111,3 +111,16 @@ fn date_and_hour_are_those_of_utc() {
     let timestamp = Timestamp::parse("2026-01-01T00:30:00+01:00").unwrap();
     assert_eq!((timestamp.utc_date().as_str(), timestamp.utc_hour()), ("2025-12-31", 23));
 }
+
+#[test]
+fn the_form_of_sql_has_milliseconds_rounded_down_in_utc() {
+    for (text, expected) in [
+        ("2026-01-01T00:30:00+01:00", "2025-12-31 23:30:00.000"),
+        ("2026-12-31T23:59:59.999999999Z", "2026-12-31 23:59:59.999"),
+        ("0000-01-01T00:00:00.05Z", "0000-01-01 00:00:00.050"),
+        ("1969-12-31T23:59:59.9995Z", "1969-12-31 23:59:59.999"),
+        ("9999-12-30T21:59:59.001Z", "9999-12-30 21:59:59.001"),
+    ] {
+        assert_eq!(Timestamp::parse(text).unwrap().utc_millisecond(), expected);
+    }
+}

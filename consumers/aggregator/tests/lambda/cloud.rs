@@ -5,14 +5,34 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use lambda::testing::{Function, RuntimeApi};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 use tokio::task::JoinHandle;
 
 pub const TABLE: &str = "device-statistics";
 pub const BUCKET: &str = "archive";
+
+/// Starts the function with these services; `changes` replace what it would find in its environment.
+pub async fn start(cloud: &Cloud, changes: &[(&str, &str)]) -> Function {
+    start_binary(env!("CARGO_BIN_EXE_aggregator"), RuntimeApi::start().await, cloud, changes)
+}
+
+/// The same for any binary, under a Runtime API that is there.
+pub fn start_binary(
+    binary: impl AsRef<OsStr>,
+    runtime_api: RuntimeApi,
+    cloud: &Cloud,
+    changes: &[(&str, &str)],
+) -> Function {
+    let endpoint = format!("http://{}", cloud.address);
+    let queue = format!("{endpoint}/123456789012/dead-letters");
+    let stack = [("STATISTICS_TABLE", TABLE), ("DEAD_LETTER_QUEUE_URL", &queue), ("ARCHIVE_BUCKET", BUCKET)];
+    Function::start("aggregator", binary, runtime_api, &endpoint, &[&stack, changes].concat())
+}
 
 type Key = (String, String);
 

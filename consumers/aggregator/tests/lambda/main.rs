@@ -1,27 +1,16 @@
 //! The function's own binary under a Runtime API: from its cold start to its end, over services that may refuse it.
 
 mod cloud;
-mod function;
 #[path = "../oracle/mod.rs"]
 mod oracle;
-mod runtime_api;
 
-use cloud::Cloud;
-use function::Function;
-use runtime_api::{Answer, TRACE_ID};
+use cloud::{Cloud, start};
+use lambda::testing::{Answer, TRACE_ID, errors, metrics};
 use serde_json::{Value, json};
 
 const GOOD: &str = include_str!("../../events/good.json");
 const POISON: &str = include_str!("../../events/poison.json");
 const TEN_THOUSAND: &str = include_str!("../../events/10000-records.json");
-
-fn metrics(log: &[Value]) -> Vec<&Value> {
-    log.iter().filter(|line| line.get("_aws").is_some()).collect()
-}
-
-fn errors(log: &[Value]) -> Vec<&Value> {
-    log.iter().filter(|line| line["level"] == "ERROR").collect()
-}
 
 /// A readable attribute of a device's item.
 fn number(cloud: &Cloud, device: &str, name: &str) -> f64 {
@@ -51,7 +40,7 @@ fn device_names(cloud: &Cloud) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_batch_after_a_cold_start_is_counted_answered_and_measured() {
     let cloud = Cloud::start().await;
-    let mut function = Function::start(&cloud, &[]).await;
+    let mut function = start(&cloud, &[]).await;
     let answer = function.invoke("request-1", GOOD).await;
     assert_eq!(answer.failures(), [] as [&str; 0]);
     assert_eq!(device_names(&cloud), ["boiler:7", "pump-1"]);
@@ -69,7 +58,7 @@ async fn the_first_batch_after_a_cold_start_is_counted_answered_and_measured() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_records_come_to_the_oracles_statistics() {
     let cloud = Cloud::start().await;
-    let function = Function::start(&cloud, &[]).await;
+    let function = start(&cloud, &[]).await;
     let answer = function.invoke("request-1", TEN_THOUSAND).await;
     assert_eq!(answer.failures(), [] as [&str; 0]);
     let (devices, duplicates) = oracle::devices(TEN_THOUSAND);
@@ -79,7 +68,7 @@ async fn ten_thousand_records_come_to_the_oracles_statistics() {
         assert_statistics(&cloud, device, expected);
     }
     // The same batch again, by an environment that has never seen it.
-    let mut other = Function::start(&cloud, &[]).await;
+    let mut other = start(&cloud, &[]).await;
     let before = cloud.contents().items.clone();
     assert_eq!(other.invoke("request-2", TEN_THOUSAND).await.failures(), [] as [&str; 0]);
     assert_eq!(cloud.contents().items, before);
@@ -89,7 +78,7 @@ async fn ten_thousand_records_come_to_the_oracles_statistics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_counted_is_in_the_queue_and_the_archive_before_the_answer() {
     let cloud = Cloud::start().await;
-    let mut function = Function::start(&cloud, &[]).await;
+    let mut function = start(&cloud, &[]).await;
     let answer = function.invoke("request-1", POISON).await;
     assert_eq!(answer.failures(), [] as [&str; 0]);
     let (messages, archived) = {
@@ -110,7 +99,7 @@ async fn what_cannot_be_counted_is_in_the_queue_and_the_archive_before_the_answe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_level_logs_payloads_or_keys() {
     let cloud = Cloud::start().await;
-    let mut function = Function::start(&cloud, &[("AWS_LAMBDA_LOG_LEVEL", "TRACE")]).await;
+    let mut function = start(&cloud, &[("AWS_LAMBDA_LOG_LEVEL", "TRACE")]).await;
     let reading = r#"{"device_id":"d","timestamp":"2026-01-31T11:00:00Z","value":7310.75}"#;
     let poison = r#"{"device_id":"d","timestamp":"2026-01-31T11:00:00Z","value":"secret-7310"}"#;
     let answer = function.invoke("request-1", &event(&[("d", reading), ("d", poison)])).await;
@@ -126,7 +115,7 @@ async fn a_missing_permission_is_named_in_the_log_and_the_batch_is_counted_once_
     for action in ["dynamodb:GetItem", "dynamodb:PutItem"] {
         let cloud = Cloud::start().await;
         cloud.contents().denied.push(action);
-        let mut function = Function::start(&cloud, &[]).await;
+        let mut function = start(&cloud, &[]).await;
         let refused = function.invoke("request-1", TEN_THOUSAND).await.failures();
         // The first record of each of the 20 devices.
         let first: Vec<String> = (1..=20).map(|record| record.to_string()).collect();
@@ -156,7 +145,7 @@ async fn a_missing_permission_is_named_in_the_log_and_the_batch_is_counted_once_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_table_is_named_in_the_log_and_the_batch_comes_again() {
     let cloud = Cloud::start().await;
-    let mut function = Function::start(&cloud, &[("STATISTICS_TABLE", "never-made")]).await;
+    let mut function = start(&cloud, &[("STATISTICS_TABLE", "never-made")]).await;
     let failures = function.invoke("request-1", GOOD).await.failures();
     assert_eq!(failures.len(), 2, "each device's first record: {failures:?}");
     let log = function.log();
@@ -171,7 +160,7 @@ async fn a_dead_letter_that_may_not_be_stored_makes_its_record_come_again() {
     for (action, resource) in [("sqs:SendMessage", "dead-letters"), ("s3:PutObject", "bucket archive")] {
         let cloud = Cloud::start().await;
         cloud.contents().denied.push(action);
-        let mut function = Function::start(&cloud, &[]).await;
+        let mut function = start(&cloud, &[]).await;
         let poison = event(&[("d", "not JSON"), ("d", "nor this")]);
         let failures = function.invoke("request-1", &poison).await.failures();
         assert_eq!(failures, ["1", "2"], "{action}");
@@ -190,7 +179,7 @@ async fn a_dead_letter_that_may_not_be_stored_makes_its_record_come_again() {
 async fn everything_wrong_with_the_configuration_is_told_to_lambda_at_once() {
     let cloud = Cloud::start().await;
     let wrong = [("STATISTICS_TABLE", ""), ("LEDGER_MODE", "fill"), ("CONCURRENCY", "many"), ("ARCHIVE_BUCKET", "")];
-    let mut function = Function::start(&cloud, &wrong).await;
+    let mut function = start(&cloud, &wrong).await;
     let (status, lines) = function.ended();
     assert_eq!(status.code(), Some(1));
     assert!(!function.runtime_api.was_asked_for_work());
@@ -210,7 +199,7 @@ async fn everything_wrong_with_the_configuration_is_told_to_lambda_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_none_of_kinesis_is_an_error_and_the_next_one_is_handled() {
     let cloud = Cloud::start().await;
-    let mut function = Function::start(&cloud, &[]).await;
+    let mut function = start(&cloud, &[]).await;
     let answer = function.invoke("request-1", r#"{"detail":"secret-7310"}"#).await;
     let Answer::Error(error) = answer else { panic!("{answer:?} is no error") };
     assert!(error["errorMessage"].as_str().expect("text").contains("Records"), "{error}");
@@ -222,11 +211,11 @@ async fn an_event_that_is_none_of_kinesis_is_an_error_and_the_next_one_is_handle
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_that_is_told_to_end_ends_well_and_leaves_its_batch_to_the_next() {
     let cloud = Cloud::start().await;
-    let mut idle = Function::start(&cloud, &[]).await;
+    let mut idle = start(&cloud, &[]).await;
     idle.runtime_api.asked_for_work().await;
     idle.log();
 
-    let mut cut_off = Function::start(&cloud, &[]).await;
+    let mut cut_off = start(&cloud, &[]).await;
     let held = cloud.hold();
     let unanswered = cut_off.runtime_api.invoke("request-1", GOOD);
     cloud.held().await;
@@ -235,7 +224,7 @@ async fn a_function_that_is_told_to_end_ends_well_and_leaves_its_batch_to_the_ne
     drop(cut_off);
     assert!(unanswered.await.is_err(), "a batch that was cut off was answered");
 
-    let next = Function::start(&cloud, &[]).await;
+    let next = start(&cloud, &[]).await;
     assert_eq!(next.invoke("request-2", GOOD).await.failures(), [] as [&str; 0]);
     assert_eq!(number(&cloud, "pump-1", "count"), 3.0);
 }

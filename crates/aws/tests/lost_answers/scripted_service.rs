@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 pub struct Call {
     /// The operation's name.
     pub operation: String,
+    /// Its body.
+    pub body: Value,
     /// The bodies of the calls before.
     pub earlier: Vec<Value>,
 }
@@ -61,8 +63,9 @@ impl ScriptedService {
         let operation = wire::target(request).expect("an operation").to_owned();
         let earlier = self.bodies();
         let before = earlier.len();
-        self.calls.lock().expect("no test panics here").push((operation.clone(), wire::request_json(request)));
-        (self.script)(Call { operation, earlier }, before)
+        let body = wire::request_json(request);
+        self.calls.lock().expect("no test panics here").push((operation.clone(), body.clone()));
+        (self.script)(Call { operation, body, earlier }, before)
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod checkpoints;
+pub mod curated_delivery;
 pub mod dead_letter_queue;
 pub mod event_stream;
 pub mod statistics_store;

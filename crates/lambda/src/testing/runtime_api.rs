@@ -17,12 +17,17 @@ use tokio::task::JoinHandle;
 /// The function's answer to one invocation.
 #[derive(Debug)]
 pub enum Answer {
+    /// What it returned.
     Response(Value),
+    /// The error that it told.
     Error(Value),
 }
 
 impl Answer {
     /// The batch item failures of a response.
+    ///
+    /// # Panics
+    /// Where it is no batch response.
     pub fn failures(self) -> Vec<String> {
         let Answer::Response(response) = self else { panic!("{self:?} is no response") };
         let failures = response["batchItemFailures"].as_array().expect("a batch response").clone();
@@ -33,7 +38,9 @@ impl Answer {
 /// What the function told Lambda instead of starting.
 #[derive(Debug, Clone)]
 pub struct InitError {
+    /// The error's type, from its header.
     pub kind: String,
+    /// The error.
     pub body: Value,
 }
 
@@ -64,6 +71,7 @@ pub struct RuntimeApi {
 }
 
 impl RuntimeApi {
+    /// Starts it on a free port.
     pub async fn start() -> Self {
         let shared = Arc::new(Shared::default());
         let (events, receiver) = mpsc::unbounded_channel();
@@ -105,6 +113,7 @@ impl RuntimeApi {
         self.shared.first_next.lock().expect("no panic").is_some()
     }
 
+    /// What the function told instead of starting.
     pub fn init_errors(&self) -> Vec<InitError> {
         self.shared.init_errors.lock().expect("no panic").clone()
     }
@@ -116,6 +125,7 @@ impl Drop for RuntimeApi {
     }
 }
 
+/// The trace of every invocation.
 pub const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
 
 async fn next(State(server): State<Server>) -> Response {
@@ -128,7 +138,7 @@ async fn next(State(server): State<Server>) -> Response {
         ("lambda-runtime-aws-request-id", id.as_str()),
         ("lambda-runtime-deadline-ms", "4102444800000"),
         ("lambda-runtime-trace-id", TRACE_ID),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:123456789012:function:aggregator"),
+        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:123456789012:function:function"),
         ("content-type", "application/json"),
     ];
     (headers, event.to_string()).into_response()

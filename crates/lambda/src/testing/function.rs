@@ -1,7 +1,6 @@
 //! The function's own binary, run as Lambda runs it.
 
-use crate::cloud::{BUCKET, Cloud, TABLE};
-use crate::runtime_api::{Answer, RuntimeApi};
+use super::runtime_api::{Answer, RuntimeApi};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -11,45 +10,40 @@ use std::thread::JoinHandle;
 
 /// One execution environment: the process and its Runtime API.
 pub struct Function {
+    /// What it asks for work.
     pub runtime_api: RuntimeApi,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
-/// What Lambda and the stack set.
-fn environment(runtime_api: &RuntimeApi, cloud: &Cloud) -> Vec<(&'static str, String)> {
+/// What Lambda sets for the function `name`, with AWS's services at `endpoint`.
+fn environment(name: &str, runtime_api: &RuntimeApi, endpoint: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
         ("AWS_LAMBDA_RUNTIME_API", runtime_api.address.clone()),
-        ("AWS_LAMBDA_FUNCTION_NAME", text("aggregator")),
+        ("AWS_LAMBDA_FUNCTION_NAME", text(name)),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", text("512")),
         ("AWS_LAMBDA_FUNCTION_VERSION", text("1")),
         ("AWS_REGION", text("eu-central-1")),
         ("AWS_ACCESS_KEY_ID", text("test")),
         ("AWS_SECRET_ACCESS_KEY", text("test-secret")),
-        ("AWS_ENDPOINT_URL", format!("http://{}", cloud.address)),
-        ("STATISTICS_TABLE", text(TABLE)),
-        ("DEAD_LETTER_QUEUE_URL", format!("http://{}/123456789012/dead-letters", cloud.address)),
-        ("ARCHIVE_BUCKET", text(BUCKET)),
+        ("AWS_ENDPOINT_URL", text(endpoint)),
     ]
 }
 
 impl Function {
-    /// Starts it; `changes` replace what it would find in its environment.
-    pub async fn start(cloud: &Cloud, changes: &[(&str, &str)]) -> Self {
-        Self::start_binary(env!("CARGO_BIN_EXE_aggregator"), RuntimeApi::start().await, cloud, changes)
-    }
-
-    /// The same for any binary, under a Runtime API that is there.
-    pub fn start_binary(
+    /// Starts the binary of the function `name` under a Runtime API, with AWS's services at `endpoint`; `variables` are
+    /// what the stack sets, a later one in place of an earlier one of its name.
+    pub fn start(
+        name: &str,
         binary: impl AsRef<OsStr>,
         runtime_api: RuntimeApi,
-        cloud: &Cloud,
-        changes: &[(&str, &str)],
+        endpoint: &str,
+        variables: &[(&str, &str)],
     ) -> Self {
         let mut command = Command::new(binary);
-        command.env_clear().envs(environment(&runtime_api, cloud)).envs(changes.iter().copied());
+        command.env_clear().envs(environment(name, &runtime_api, endpoint)).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the function's binary");
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -60,10 +54,14 @@ impl Function {
     }
 
     /// Has it handle `event`.
+    ///
+    /// # Panics
+    /// Where it ends without an answer.
     pub async fn invoke(&self, id: &str, event: &str) -> Answer {
         self.runtime_api.invoke(id, event).await.expect("an answer")
     }
 
+    /// Its process's id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -107,4 +105,14 @@ fn read_lines(from: impl std::io::Read + Send + 'static, into: &Arc<Mutex<Vec<St
             into.lock().expect("no panic").push(line.expect("UTF-8"));
         }
     })
+}
+
+/// The documents of metrics in a log.
+pub fn metrics(log: &[Value]) -> Vec<&Value> {
+    log.iter().filter(|line| line.get("_aws").is_some()).collect()
+}
+
+/// The errors in a log.
+pub fn errors(log: &[Value]) -> Vec<&Value> {
+    log.iter().filter(|line| line["level"] == "ERROR").collect()
 }

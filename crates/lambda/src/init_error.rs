@@ -1,7 +1,7 @@
 //! A cold start that failed, told to Lambda.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror>
 
-use crate::context::ConfigurationError;
+use crate::ConfigurationError;
 use lambda_runtime::{Diagnostic, Error};
 use lambda_runtime_api_client::{Client, body::Body, build_request};
 

@@ -1,0 +1,23 @@
+//! The curator: devices' statistics become rows of the curated table `device_statistics`, one per device and revision.
+//!
+//! - **Enters**: the event that Lambda sends for a batch of the table's change stream ([`ChangeBatch`]), or, on one
+//!   machine, the states themselves.
+//! - **Leaves**: rows, through [`ports::CuratedDelivery`]; with the feature `parquet` as Parquet files.
+//! - **Fails**: a row that is not taken for good is reported, and delivered again; repeats are one row by their key.
+//!
+//! [`COLUMNS`] is the one schema of all of them.
+
+mod attribute;
+mod event;
+mod handler;
+#[cfg(feature = "parquet")]
+mod parquet_delivery;
+#[cfg(feature = "parquet")]
+pub mod parquet_file;
+mod schema;
+
+pub use event::{Change, ChangeBatch, Content, Unreadable};
+pub use handler::{BatchReport, Curator, Handled};
+#[cfg(feature = "parquet")]
+pub use parquet_delivery::{CURATED_PREFIX, ParquetDelivery};
+pub use schema::{COLUMNS, Column, Values};

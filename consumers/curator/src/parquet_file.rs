@@ -1,0 +1,199 @@
+//! Curated rows as one Parquet file, and back.
+//!
+//! Doubles that came of arithmetic keep nearly all of their 52 bits of noise; split by bytes, the few that are alike
+//! compress. Values that were measured repeat, and go through a dictionary. Integers and timestamps lie close together:
+//! their differences are kept. Pages are gzip, which every reader of Parquet knows, and which ends in a checksum.
+//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>
+
+use crate::schema::{COLUMNS, Column, Values};
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, GzipLevel};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
+use parquet::file::reader::{ChunkReader, FileReader as _, SerializedFileReader};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::record::Field;
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{ColumnPath, TypePtr};
+use ports::CuratedRow;
+use std::fs::File;
+use std::sync::{Arc, LazyLock};
+use telemetry::{DeviceId, Timestamp};
+
+/// Columns whose values are measured ones, and so repeat.
+const MEASURED: [&str; 3] = ["median", "minimum", "maximum"];
+
+/// Timestamps are without a time zone, as Athena's are and as Firehose writes them, so that a query means the same on
+/// both sides; they are in UTC.
+static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
+    let columns: String = COLUMNS
+        .iter()
+        .map(|Column { name, values }| match values {
+            Values::Text(_) => format!("required binary {name} (UTF8);"),
+            Values::Integer(_) => format!("required int64 {name};"),
+            Values::Double(_) => format!("optional double {name};"),
+            Values::Timestamp(_) => format!("optional int64 {name} (TIMESTAMP(MILLIS,false));"),
+        })
+        .collect();
+    // The text is made of constants, and a test reads files that were written with it.
+    Arc::new(parse_message_type(&format!("message device_statistics {{ {columns} }}")).expect("a schema"))
+});
+
+static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
+    let properties = WriterProperties::builder()
+        .set_created_by("streamgauge".to_owned())
+        .set_compression(Compression::GZIP(GzipLevel::default()))
+        .set_dictionary_enabled(false);
+    Arc::new(COLUMNS.iter().fold(properties, encoded).build())
+});
+
+fn encoded(properties: WriterPropertiesBuilder, column: &Column) -> WriterPropertiesBuilder {
+    let path = ColumnPath::from(column.name);
+    match column.values {
+        Values::Text(_) => properties.set_column_encoding(path, Encoding::DELTA_BYTE_ARRAY),
+        Values::Double(_) if MEASURED.contains(&column.name) => properties.set_column_dictionary_enabled(path, true),
+        Values::Double(_) => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
+        Values::Integer(_) | Values::Timestamp(_) => {
+            properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+        }
+    }
+}
+
+/// The rows as a whole Parquet file.
+///
+/// # Errors
+/// None that rows could bring about: memory takes whatever is written to it.
+pub fn write(rows: &[CuratedRow]) -> Result<Vec<u8>> {
+    let mut file = SerializedFileWriter::new(Vec::new(), Arc::clone(&SCHEMA), Arc::clone(&PROPERTIES))?;
+    let mut group = file.next_row_group()?;
+    for column in &COLUMNS {
+        let writer = group.next_column()?.ok_or_else(|| ParquetError::General("a column is missing".to_owned()))?;
+        write_column(writer, column, rows)?;
+    }
+    group.close()?;
+    file.into_inner()
+}
+
+fn write_column(mut writer: SerializedColumnWriter<'_>, column: &Column, rows: &[CuratedRow]) -> Result<()> {
+    match &column.values {
+        Values::Text(value) => {
+            let values: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(value(row))).collect();
+            writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
+        }
+        Values::Integer(value) => {
+            let values: Vec<i64> = rows.iter().map(value).collect();
+            writer.typed::<Int64Type>().write_batch(&values, None, None)?;
+        }
+        Values::Double(value) => {
+            let (values, levels) = present(rows, value);
+            writer.typed::<DoubleType>().write_batch(&values, Some(&levels), None)?;
+        }
+        Values::Timestamp(value) => {
+            let (values, levels) = present(rows, |row| value(row).map(Timestamp::as_millisecond));
+            writer.typed::<Int64Type>().write_batch(&values, Some(&levels), None)?;
+        }
+    }
+    writer.close()
+}
+
+/// The values that are there, and for each row a 1 where one is.
+fn present<T>(rows: &[CuratedRow], value: impl Fn(&CuratedRow) -> Option<T>) -> (Vec<T>, Vec<i16>) {
+    let all: Vec<Option<T>> = rows.iter().map(value).collect();
+    let levels = all.iter().map(|value| i16::from(value.is_some())).collect();
+    (all.into_iter().flatten().collect(), levels)
+}
+
+/// Why a file does not hold curated rows.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no Parquet file, or a damaged one.
+    #[error("the file is not readable")]
+    Damaged(#[from] ParquetError),
+    /// It is a Parquet file of something else.
+    #[error("{0}")]
+    OtherTable(String),
+}
+
+/// Every row of a file, of ours or of Firehose's.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read(bytes: Vec<u8>) -> std::result::Result<Vec<CuratedRow>, ReadError> {
+    let mut rows = Vec::new();
+    visit(Bytes::from(bytes), |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// As [`read`], row by row; how many there are.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read_file(file: File, visit_row: impl FnMut(CuratedRow)) -> std::result::Result<u64, ReadError> {
+    visit(file, visit_row)
+}
+
+fn visit<R: ChunkReader + 'static>(
+    from: R,
+    mut visit_row: impl FnMut(CuratedRow),
+) -> std::result::Result<u64, ReadError> {
+    let reader = SerializedFileReader::new(from)?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let names: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
+    if !names.iter().copied().eq(COLUMNS.iter().map(|column| column.name)) {
+        return Err(ReadError::OtherTable(format!("the columns are {}", names.join(", "))));
+    }
+    let mut count = 0;
+    for row in reader.get_row_iter(None)? {
+        let row = row?;
+        let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
+        visit_row(row_of(&fields).map_err(ReadError::OtherTable)?);
+        count += 1;
+    }
+    let promised = reader.metadata().file_metadata().num_rows();
+    if u64::try_from(promised) != Ok(count) {
+        return Err(ReadError::OtherTable(format!("it has {count} rows where its footer says {promised}")));
+    }
+    Ok(count)
+}
+
+/// The fields of a row, in the order of [`COLUMNS`].
+fn row_of(fields: &[&Field]) -> std::result::Result<CuratedRow, String> {
+    let wrong = |at: usize| format!("`{}` is not what the column holds", COLUMNS[at].name);
+    let integer = |at: usize| match fields.get(at) {
+        Some(Field::Long(value)) => Ok(*value),
+        _ => Err(wrong(at)),
+    };
+    let double = |at: usize| match fields.get(at) {
+        Some(Field::Double(value)) => Ok(Some(*value)),
+        Some(Field::Null) => Ok(None),
+        _ => Err(wrong(at)),
+    };
+    let timestamp = |at: usize| match fields.get(at) {
+        Some(Field::Long(value) | Field::TimestampMillis(value)) => {
+            Timestamp::from_millisecond(*value).map(Some).ok_or_else(|| wrong(at))
+        }
+        Some(Field::Null) => Ok(None),
+        _ => Err(wrong(at)),
+    };
+    let device_id = match fields.first() {
+        Some(Field::Str(text)) => DeviceId::parse(text.as_str()).map_err(|_| wrong(0))?,
+        _ => return Err(wrong(0)),
+    };
+    Ok(CuratedRow {
+        device_id,
+        revision: integer(1)?,
+        count: integer(2)?,
+        mean: double(3)?,
+        median: double(4)?,
+        standard_deviation: double(5)?,
+        minimum: double(6)?,
+        maximum: double(7)?,
+        mean_confidence_95_low: double(8)?,
+        mean_confidence_95_high: double(9)?,
+        anomaly_count: integer(10)?,
+        first_timestamp: timestamp(11)?,
+        last_timestamp: timestamp(12)?,
+        updated_at: timestamp(13)?.ok_or_else(|| wrong(13))?,
+    })
+}
