@@ -1,5 +1,6 @@
 //! The `streamgauge` command: the whole pipeline on one machine (`up`), and what talks to it.
 
+mod archive;
 mod dlq;
 mod endpoint;
 mod mapping;
@@ -34,6 +35,8 @@ enum Command {
     Dlq(dlq::Args),
     /// Feed a Kinesis stream's records to a Lambda function, as Lambda's event source mapping does
     Mapping(mapping::Args),
+    /// Check the archive's files
+    Archive(archive::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Stats(args) => stats::run(args),
         Command::Dlq(args) => dlq::run(args),
         Command::Mapping(args) => mapping::run(args),
+        Command::Archive(args) => archive::run(args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.

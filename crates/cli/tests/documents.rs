@@ -42,20 +42,26 @@ fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() 
         documented.extend(SHARED.map(str::to_owned));
         assert_eq!(documented, flags_of(command), "{command}");
     }
+    assert_eq!(flags_under(&document, "`streamgauge archive verify`"), flags_of("archive verify"));
 }
 
 #[test]
-fn every_variable_of_the_lambda_stands_in_the_configuration_document_and_none_that_is_not_there() {
+fn every_variable_of_a_lambda_stands_in_the_configuration_document_and_none_that_is_not_there() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let code = std::fs::read_to_string(format!("{root}/consumers/aggregator/src/context.rs")).unwrap();
-    let code = code.split("#[cfg(test)]").next().unwrap();
-    let is_variable =
-        |text: &&str| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    let read: BTreeSet<&str> = code.split('"').filter(is_variable).collect();
     let document = std::fs::read_to_string(format!("{root}/docs/configuration.md")).unwrap();
-    let section = document.split("\n## ").find(|section| section.starts_with("The aggregator's Lambda")).unwrap();
-    let documented: BTreeSet<&str> =
-        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert!(!read.is_empty());
-    assert_eq!(documented, read);
+    for function in ["aggregator", "curator"] {
+        let code = std::fs::read_to_string(format!("{root}/consumers/{function}/src/context.rs")).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let is_variable =
+            |text: &&str| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let mut read: BTreeSet<&str> = code.split('"').filter(is_variable).collect();
+        assert!(!read.is_empty());
+        // What every function's log reads.
+        read.insert("AWS_LAMBDA_LOG_LEVEL");
+        let heading = format!("The {function}'s Lambda");
+        let section = document.split("\n## ").find(|section| section.starts_with(&heading)).expect(&heading);
+        let documented: BTreeSet<&str> =
+            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(documented, read, "{function}");
+    }
 }

@@ -14,6 +14,7 @@
 mod accounting;
 mod archive;
 mod checkpoints;
+mod curated;
 mod database;
 mod dead_letters;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod writer;
 pub use accounting::Accounting;
 pub use archive::FileArchive;
 pub use checkpoints::EmbeddedCheckpoints;
+pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue};
 pub use failure::{OpenError, StorageFailure};
 pub use raw_archive::{ArchiveLimits, ArchiveRun};

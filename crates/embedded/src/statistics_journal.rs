@@ -9,6 +9,8 @@ use telemetry::RejectReason;
 
 /// device -> item ([`crate::item`]).
 pub(crate) const ITEMS: TableDefinition<&str, &[u8]> = TableDefinition::new("items");
+/// The devices whose item has a revision that no curated file holds yet.
+pub(crate) const UNCURATED: TableDefinition<&str, ()> = TableDefinition::new("uncurated_devices");
 /// (device, page key) -> page ([`crate::item`]).
 pub(crate) const PAGES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ledger_pages");
 /// (failed_at in milliseconds, id) -> the letter's JSON.
@@ -53,6 +55,8 @@ pub(crate) enum StatisticsOperation {
     DeleteLetters(Vec<String>),
     /// Notes the forms in which letters are to be sent again; the outcome has one answer a letter.
     NoteIntents(Vec<(String, [u8; 16])>),
+    /// These revisions of devices stand in a curated file.
+    Curated(Vec<(String, u64)>),
     /// Saves a checkpoint.
     SaveCheckpoint { shard: String, sequence_number: [u8; 24], readings: u64 },
 }
@@ -86,6 +90,7 @@ pub(crate) struct StatisticsJournal;
 
 struct Tables<'t> {
     items: Table<'t, &'static str, &'static [u8]>,
+    uncurated: Table<'t, &'static str, ()>,
     pages: Table<'t, (&'static str, &'static str), &'static [u8]>,
     letters: Table<'t, (i64, &'static str), &'static [u8]>,
     letter_index: Table<'t, (i64, &'static str), (&'static str, &'static str)>,
@@ -120,6 +125,7 @@ impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction) -> Result<Self, StorageFailure> {
         Ok(Tables {
             items: transaction.open_table(ITEMS)?,
+            uncurated: transaction.open_table(UNCURATED)?,
             pages: transaction.open_table(PAGES)?,
             letters: transaction.open_table(LETTERS)?,
             letter_index: transaction.open_table(LETTER_INDEX)?,
@@ -144,6 +150,10 @@ impl<'t> Tables<'t> {
             StatisticsOperation::NoteIntents(intents) => {
                 let noted = intents.iter().map(|(id, form)| self.note_intent(id, form));
                 StatisticsOutcome::Noted(noted.collect::<Result<_, _>>()?)
+            }
+            StatisticsOperation::Curated(revisions) => {
+                revisions.iter().try_for_each(|(device, revision)| self.curated(device, *revision))?;
+                StatisticsOutcome::Done
             }
             StatisticsOperation::SaveCheckpoint { shard, sequence_number, readings } => {
                 self.checkpoints.insert(shard.as_str(), (sequence_number.as_slice(), *readings))?;
@@ -178,9 +188,22 @@ impl<'t> Tables<'t> {
             self.pages.insert((device, page.key.as_str()), encode_page(page).as_slice())?;
         }
         self.items.insert(device, encode_item(&write.item).as_slice())?;
+        // Most devices are written many times between two files: looking costs less than writing.
+        if self.uncurated.get(device)?.is_none() {
+            self.uncurated.insert(device, ())?;
+        }
         let before = standing.map_or(0, |head| head.count);
         self.counted_change = self.counted_change.wrapping_add(write.item.attributes.count).wrapping_sub(before);
         Ok(true)
+    }
+
+    /// A device that was written since then stays among those whose newest revision is in no file.
+    fn curated(&mut self, device: &str, revision: u64) -> Result<(), StorageFailure> {
+        let newest = self.items.get(device)?.and_then(|bytes| item_head(bytes.value())).map(|head| head.revision);
+        if newest == Some(revision) {
+            self.uncurated.remove(device)?;
+        }
+        Ok(())
     }
 
     fn send_letter(&mut self, letter: &EncodedLetter) -> Result<(), StorageFailure> {

@@ -306,9 +306,13 @@ fn open_statistics(
         meta => Ok(Some(meta?.get("version")?.map_or(0, |stored| stored.value()))),
     })?;
     match version {
-        Some(version) => check_version(version)?,
+        Some(version) => {
+            check_version(version)?;
+            crate::curated::begin(&database)?;
+        }
         None => database.write(|transaction| {
             transaction.open_table(tables::ITEMS)?;
+            transaction.open_table(tables::UNCURATED)?;
             transaction.open_table(tables::PAGES)?;
             transaction.open_table(tables::LETTERS)?;
             transaction.open_table(tables::LETTER_INDEX)?;

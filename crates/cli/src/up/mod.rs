@@ -1,10 +1,11 @@
 //! `streamgauge up`: the whole pipeline in one process.
 //!
 //! This module wires; what it wires stands in crates of its own. On the way down it stops in the order of the data's
-//! way: fleet, front door, event source mapping (once nothing is pending), archive.
+//! way: fleet, front door, event source mapping (once nothing is pending), archive, curated data.
 
 mod api_key;
 mod background;
+mod curated;
 mod function;
 pub mod logging;
 mod screen;
@@ -66,6 +67,9 @@ pub struct Args {
     /// How long the stream keeps what has been processed and archived
     #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
     retention_hours: u64,
+    /// How often the statistics that have changed are written to a Parquet file
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    curated_interval: u64,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -117,6 +121,8 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
         mapping.clone().cancelled_owned(),
     ));
     let archiving = tokio::spawn(background::archive(storage.clone(), rest.clone()));
+    let interval = Duration::from_secs(args.curated_interval);
+    let curating = tokio::spawn(curated::curate(storage.clone(), interval, rest.clone()));
     let trimming = tokio::spawn(background::trim(storage.clone(), rest.clone()));
 
     let url = public_url(address);
@@ -135,12 +141,19 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             mapping.cancel();
             processing.await.context("the event source mapping panicked")??;
             rest.cancel();
-            for (name, task) in [("archiving", archiving), ("trimming", trimming), ("the live picture", showing)] {
+            let tasks = [
+                ("archiving", archiving),
+                ("curating", curating),
+                ("trimming", trimming),
+                ("the live picture", showing),
+            ];
+            for (name, task) in tasks {
                 if let Err(error) = task.await {
                     tracing::error!(error = &error as &dyn std::error::Error, "{name} ended early");
                 }
             }
             background::archive_the_rest(&storage).await;
+            curated::curate_once(&storage).await;
             anyhow::Ok(())
         } => drained,
         () = signals.wait() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),

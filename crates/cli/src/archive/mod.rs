@@ -1,0 +1,96 @@
+//! `streamgauge archive`: what the archive holds, checked.
+
+mod curated;
+mod raw;
+mod report;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+use report::Report;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Check the archive's files
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read every file of the archive: whole, complete, one JSON document a line; count them by hour and day
+    Verify(VerifyArgs),
+}
+
+#[derive(clap::Args)]
+struct VerifyArgs {
+    /// A copy of an archive, such as of the bucket; without it, the archive in the data directory
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// The data directory of `up`, which may be running
+    #[arg(long, default_value = "streamgauge-data", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Looks and changes nothing. Exits 0 when nothing is wrong, 1 when something is.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Command::Verify(args) = args.command;
+    let folder = args.folder.unwrap_or_else(|| args.data_dir.join("archive"));
+    let is_folder = fs::metadata(&folder).with_context(|| format!("cannot read {}", folder.display()))?.is_dir();
+    anyhow::ensure!(is_folder, "{} is not a folder", folder.display());
+    let mut report = Report::default();
+    raw::verify(&folder, &mut report)?;
+    curated::verify(&folder, &mut report)?;
+    let text = match args.format {
+        Format::Table => report.table(),
+        Format::Json => report.json(),
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error).context("cannot print"),
+        _ => {}
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The files under a folder of the archive, as keys, in byte order; none where there is no such folder.
+fn keys(archive: &Path, folder: &str) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(key) = waiting.pop() {
+        let path = archive.join(&key);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && key == folder => return Ok(keys),
+            entries => entries.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+            let key = format!("{key}/{}", entry.file_name().to_string_lossy());
+            let is_folder = entry.file_type().with_context(|| format!("cannot read {key}"))?.is_dir();
+            if is_folder { waiting.push(key) } else { keys.push(key) }
+        }
+    }
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// `YYYY-MM-DD` of a segment `dt=YYYY-MM-DD`.
+fn day_of(segment: &str) -> Option<&str> {
+    let day = segment.strip_prefix("dt=")?;
+    telemetry::Timestamp::parse(&format!("{day}T00:00:00Z")).ok().map(|_| day)
+}

@@ -1,0 +1,153 @@
+//! The raw archive: gzip files of one JSON document a line.
+
+use super::report::Report;
+use super::{day_of, keys};
+use anyhow::Result;
+use flate2::bufread::MultiGzDecoder;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+/// Which records of a shard a file of ours holds; Firehose's names do not say.
+struct Named<'a> {
+    /// Stream, creation and shard.
+    shard: &'a str,
+    first: u64,
+    last: u64,
+}
+
+/// What was read of a file.
+#[derive(Default)]
+struct Content {
+    lines: u64,
+    not_json: u64,
+    bytes: u64,
+    ends_in_the_middle: bool,
+}
+
+/// Reads every file, and looks whether a shard's files follow each other without a gap.
+pub fn verify(archive: &Path, report: &mut Report) -> Result<()> {
+    let keys = keys(archive, "raw")?;
+    let mut of_shards: BTreeMap<&str, Vec<(u64, u64, &str)>> = BTreeMap::new();
+    for key in &keys {
+        verify_file(archive, key, report);
+        if let Some(Named { shard, first, last }) = named(key) {
+            of_shards.entry(shard).or_default().push((first, last, key));
+        }
+    }
+    for files in of_shards.values_mut() {
+        files.sort_unstable();
+        for pair in files.windows(2) {
+            let ((_, last, before), (first, _, key)) = (pair[0], pair[1]);
+            if first > last + 1 {
+                let missing = format!("records {} to {} of its shard, before it, are in no file", last + 1, first - 1);
+                report.problem(key, missing);
+            } else if first <= last {
+                report.problem(key, format!("it holds records that {before} holds too"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn verify_file(archive: &Path, key: &str, report: &mut Report) {
+    let Some(hour) = hour_of(key) else {
+        return report.problem(key, "it is not under dt=YYYY-MM-DD/hour=HH, or is no .gz");
+    };
+    // What can be read of it counts, up to where it cannot.
+    let mut content = Content::default();
+    let read = File::open(archive.join(key)).and_then(|file| read(file, &mut content));
+    let entry = report.hours.entry(hour).or_default();
+    entry.files += 1;
+    entry.lines += content.lines;
+    entry.not_json += content.not_json;
+    entry.bytes += content.bytes;
+    if let Err(error) = read {
+        return report.problem(key, format!("it cannot be read to its end: {error}"));
+    }
+    if content.ends_in_the_middle {
+        report.problem(key, "its last line does not end");
+    }
+    let Some(Named { first, last, .. }) = named(key) else { return };
+    // An aggregate of the KPL is several lines, any other record is one.
+    let records = last + 1 - first;
+    if content.lines < records {
+        report.problem(key, format!("it has {} lines for {records} records", content.lines));
+    }
+}
+
+/// Firehose and `cat` put several members of gzip into a file.
+fn read(file: File, content: &mut Content) -> io::Result<()> {
+    let mut compressed = BufReader::new(file);
+    if compressed.fill_buf()?.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty"));
+    }
+    let mut lines = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(compressed));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = lines.read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+        content.lines += 1;
+        content.bytes += length as u64;
+        content.ends_in_the_middle = !line.ends_with(b"\n");
+        content.not_json += u64::from(serde_json::from_slice::<IgnoredAny>(&line).is_err());
+    }
+}
+
+/// `YYYY-MM-DDTHH` of `raw/dt=YYYY-MM-DD/hour=HH/….gz`.
+fn hour_of(key: &str) -> Option<String> {
+    let mut segments = key.strip_prefix("raw/")?.split('/');
+    let day = day_of(segments.next()?)?;
+    let hour = segments.next()?.strip_prefix("hour=")?;
+    let name = segments.next()?;
+    let is_hour = hour.len() == 2 && hour.parse::<u8>().is_ok_and(|hour| hour < 24);
+    (is_hour && name.ends_with(".gz") && segments.next().is_none()).then(|| format!("{day}T{hour}"))
+}
+
+/// `STREAM-CREATED-SHARD-FIRST-LAST.gz`, the two with twenty digits each.
+fn named(key: &str) -> Option<Named<'_>> {
+    let name = key.rsplit('/').next()?.strip_suffix(".gz")?;
+    let (rest, last) = name.rsplit_once('-')?;
+    let (shard, first) = rest.rsplit_once('-')?;
+    if !shard.contains("-shardId-") || first.len() != 20 || last.len() != 20 {
+        return None;
+    }
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(Named { shard, first, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_of_the_hour_that_its_folders_say() {
+        assert_eq!(hour_of("raw/dt=2026-01-31/hour=07/a.gz").as_deref(), Some("2026-01-31T07"));
+        for key in [
+            "raw/a.gz",
+            "raw/dt=2026-01-31/a.gz",
+            "raw/dt=2026-02-30/hour=07/a.gz",
+            "raw/dt=2026-01-31/hour=24/a.gz",
+            "raw/dt=2026-01-31/hour=7/a.gz",
+            "raw/dt=2026-01-31/hour=07/a.json",
+            "raw/dt=2026-01-31/hour=07/b/a.gz",
+        ] {
+            assert_eq!(hour_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_ours_says_which_records_the_file_holds_and_firehoses_does_not() {
+        let ours = "raw/dt=2026-01-31/hour=07/my-stream-1769860800000-shardId-000000000003-00000000000000000005-00000000000000000009.gz";
+        let named_file = named(ours).expect("one of ours");
+        assert_eq!((named_file.first, named_file.last), (5, 9));
+        assert_eq!(named_file.shard, "my-stream-1769860800000-shardId-000000000003");
+        let firehose = "raw/dt=2026-01-31/hour=07/raw-1-2026-01-31-07-00-00-0f4c1e1e-0000-4000-8000-000000000000.gz";
+        assert!(named(firehose).is_none());
+    }
+}

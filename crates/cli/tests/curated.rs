@@ -1,0 +1,153 @@
+//! Curated Parquet files that `up` writes: what stands in them, through crashes too.
+
+mod support;
+
+use curator::parquet_file;
+use ports::CuratedRow;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use support::{Expected, PATIENCE, Pipeline};
+
+fn files(data_dir: &Path) -> Vec<PathBuf> {
+    let table = data_dir.join("archive/curated/device_statistics");
+    let Ok(days) = std::fs::read_dir(table) else { return Vec::new() };
+    let mut files: Vec<PathBuf> =
+        days.flat_map(|day| std::fs::read_dir(day.unwrap().path()).unwrap()).map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn rows_of(file: &Path) -> Vec<CuratedRow> {
+    parquet_file::read(std::fs::read(file).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Each device's newest row in all files.
+fn newest(data_dir: &Path) -> BTreeMap<String, CuratedRow> {
+    let mut newest: BTreeMap<String, CuratedRow> = BTreeMap::new();
+    for row in files(data_dir).iter().flat_map(|file| rows_of(file)) {
+        let device = row.device_id.as_str().to_owned();
+        if newest.get(&device).is_none_or(|other| other.revision <= row.revision) {
+            newest.insert(device, row);
+        }
+    }
+    newest
+}
+
+/// A row says what the endpoint answers, to the bit; timestamps to the millisecond.
+fn assert_is_answer(row: &CuratedRow, answer: &Value) {
+    let number = |value: Option<f64>| value.map_or(Value::Null, |value| json!(value));
+    let interval = |end: &str| answer["mean_confidence_95"].get(end).cloned().unwrap_or(Value::Null);
+    for (name, found, expected) in [
+        ("mean", number(row.mean), answer["mean"].clone()),
+        ("median", number(row.median), answer["median"].clone()),
+        ("standard_deviation", number(row.standard_deviation), answer["standard_deviation"].clone()),
+        ("minimum", number(row.minimum), answer["minimum"].clone()),
+        ("maximum", number(row.maximum), answer["maximum"].clone()),
+        ("low", number(row.mean_confidence_95_low), interval("low")),
+        ("high", number(row.mean_confidence_95_high), interval("high")),
+    ] {
+        assert_eq!(found.as_f64(), expected.as_f64(), "{name} of {answer}");
+    }
+    assert_eq!(
+        (json!(row.count), json!(row.anomaly_count)),
+        (answer["count"].clone(), answer["anomaly_count"].clone())
+    );
+    let instants = [row.first_timestamp, row.last_timestamp, Some(row.updated_at)];
+    for (name, found) in ["first_timestamp", "last_timestamp", "updated_at"].into_iter().zip(instants) {
+        let expected = telemetry::Timestamp::parse(answer[name].as_str().unwrap()).unwrap();
+        assert_eq!(found.map(|instant| instant.as_millisecond()), Some(expected.as_millisecond()), "{name}");
+    }
+}
+
+fn series(device: &str, from: usize, values: &[f64]) -> Value {
+    let timestamp = |n: usize| format!("2026-01-01T{:02}:{:02}:{:02}Z", n / 3600, n / 60 % 60, n % 60);
+    let reading = |(n, value): (usize, &f64)| json!({"timestamp": timestamp(from + n), "value": value});
+    json!({"device_id": device, "readings": values.iter().enumerate().map(reading).collect::<Vec<_>>()})
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_has_changed_is_in_the_next_file_and_what_has_not_in_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0", "--curated-interval", "1"]);
+    assert_eq!(up.post("/data/series", &series("example", 0, &[35.0, 40.0, 123.0])).0, 200);
+    assert_eq!(up.post("/data/series", &series("single", 0, &[-0.5])).0, 200);
+    up.settled();
+    wait_for("both devices", || newest(directory.path()).len() == 2);
+    for (device, row) in &newest(directory.path()) {
+        assert_is_answer(row, &up.get(&format!("/?device_id={device}")).1);
+    }
+    let row = &newest(directory.path())["example"];
+    assert_eq!((row.mean, row.median, row.count), (Some(66.0), Some(40.0), 3));
+    assert_eq!(newest(directory.path())["single"].standard_deviation, None);
+
+    let before = files(directory.path());
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(files(directory.path()), before, "nothing has changed, and a file was written");
+
+    assert_eq!(up.post("/data/series", &series("single", 1, &[1.5])).0, 200);
+    up.settled();
+    wait_for("another file", || files(directory.path()).len() > before.len());
+    let added: Vec<PathBuf> = files(directory.path()).into_iter().filter(|file| !before.contains(file)).collect();
+    let rows: Vec<CuratedRow> = added.iter().flat_map(|file| rows_of(file)).collect();
+    assert_eq!(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<_>>(), ["single"]);
+    assert_is_answer(&rows[0], &up.get("/?device_id=single").1);
+}
+
+#[test]
+fn an_orderly_end_writes_what_is_in_no_file_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    assert_eq!(up.post("/data/series", &series("example", 0, &[35.0, 40.0, 123.0])).0, 200);
+    up.settled();
+    let answer = up.get("/?device_id=example").1;
+    assert_eq!(files(directory.path()), [] as [PathBuf; 0]);
+    assert!(up.terminate().success());
+    assert_eq!(files(directory.path()).len(), 1);
+    assert_is_answer(&newest(directory.path())["example"], &answer);
+    // And there is nothing left for the next.
+    assert!(Pipeline::start(directory.path(), &["--port", "0"]).terminate().success());
+    assert_eq!(files(directory.path()).len(), 1);
+}
+
+/// `kill -9` while files are being written: none is torn, and the last state of every device comes into one.
+#[test]
+fn sigkill_leaves_no_torn_file_and_loses_no_last_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut posted: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for run in 0..6 {
+        let up = Pipeline::start(directory.path(), &["--port", "0", "--curated-interval", "1"]);
+        for device in 0..40 {
+            let device = format!("device-{device}");
+            let values = posted.entry(device.clone()).or_default();
+            let from = values.len();
+            values.extend((0..20).map(|n| f64::from((run * 31 + n * 7) % 50) / 4.0));
+            assert_eq!(up.post("/data/series", &series(&device, from, &values[from..])).0, 200);
+        }
+        // From before the first file to after it.
+        std::thread::sleep(Duration::from_millis(850 + 60 * run as u64));
+        up.kill();
+    }
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    up.settled();
+    let answers: BTreeMap<String, Value> =
+        posted.keys().map(|device| (device.clone(), up.get(&format!("/?device_id={device}")).1)).collect();
+    assert!(up.terminate().success());
+    assert!(files(directory.path()).len() > 1);
+    let newest = newest(directory.path());
+    assert_eq!(newest.keys().collect::<Vec<_>>(), posted.keys().collect::<Vec<_>>());
+    for (device, values) in &posted {
+        let answer = &answers[device];
+        Expected::of(values).assert_equals(answer);
+        assert_is_answer(&newest[device], answer);
+    }
+}
