@@ -147,7 +147,7 @@ def check_with_duckdb(table, rows, newest):
     assert found == {name: kind for kind, names in types.items() for name in names}, found
     count, days, nulls = connection.sql(
         f"SELECT count(*), min(CAST(dt AS VARCHAR)), count(*) FILTER (standard_deviation IS NULL) FROM {source}"
-    ).fetchone()
+    ).fetchall()[0]
     assert count == len(rows) and datetime.fromisoformat(days)
     assert nulls == sum(row["standard_deviation"] is None for row in rows) > 0
     columns = ", ".join(COLUMNS)
@@ -155,7 +155,7 @@ def check_with_duckdb(table, rows, newest):
         f"SELECT {columns} FROM {source} QUALIFY row_number() OVER (PARTITION BY device_id ORDER BY revision DESC) = 1"
     ).fetchall()
     assert {row[0]: dict(zip(COLUMNS, row)) for row in latest} == newest
-    mean, deviation = connection.sql(f"SELECT avg(mean), max(standard_deviation) FROM {source}").fetchone()
+    mean, deviation = connection.sql(f"SELECT avg(mean), max(standard_deviation) FROM {source}").fetchall()[0]
     assert abs(mean - statistics.mean(row["mean"] for row in rows)) < 1e-9
     assert deviation == max(row["standard_deviation"] or 0 for row in rows)
 
