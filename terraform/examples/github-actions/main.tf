@@ -122,6 +122,7 @@ data "aws_iam_policy_document" "plan" {
     effect = "Deny"
     actions = [
       "athena:GetQueryResults",
+      "athena:GetQueryResultsStream",
       "dynamodb:BatchGetItem",
       "dynamodb:GetItem",
       "dynamodb:GetRecords",
@@ -186,6 +187,22 @@ data "aws_iam_policy_document" "apply" {
       "iam:UpdateRole",
     ]
     resources = ["${local.iam_arn}:role/${each.value}-*"]
+  }
+
+  statement {
+    sid = "MakeTheAnalystsPolicy"
+    actions = [
+      "iam:CreatePolicy",
+      "iam:CreatePolicyVersion",
+      "iam:DeletePolicy",
+      "iam:DeletePolicyVersion",
+      "iam:GetPolicy",
+      "iam:GetPolicyVersion",
+      "iam:ListPolicyVersions",
+      "iam:TagPolicy",
+      "iam:UntagPolicy",
+    ]
+    resources = ["${local.iam_arn}:policy/${each.value}-analyst"]
   }
 
   statement {

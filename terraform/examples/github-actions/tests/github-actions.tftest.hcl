@@ -89,7 +89,7 @@ run "planning_reads_no_data_and_writes_plans_alone" {
     condition = anytrue([
       for statement in jsondecode(aws_iam_role_policy.plan["production"].policy).Statement :
       statement.Effect == "Deny" && try(statement.Resource, "") == "*" &&
-      length(setsubtract(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "kinesis:GetRecords", "logs:GetLogEvents", "sqs:ReceiveMessage"], flatten([statement.Action]))) == 0
+      length(setsubtract(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "athena:GetQueryResults", "athena:GetQueryResultsStream", "kinesis:GetRecords", "logs:GetLogEvents", "sqs:ReceiveMessage"], flatten([statement.Action]))) == 0
     ])
     error_message = "planning may read no data"
   }
@@ -106,9 +106,9 @@ run "applying_makes_the_stacks_roles_and_no_others" {
   assert {
     condition = alltrue([
       for statement in jsondecode(aws_iam_role_policy.apply["development"].policy).Statement :
-      statement.Effect == "Deny" || statement.Resource == "arn:aws:iam::111111111111:role/streamgauge-dev-*"
+      statement.Effect == "Deny" || contains(["arn:aws:iam::111111111111:role/streamgauge-dev-*", "arn:aws:iam::111111111111:policy/streamgauge-dev-analyst"], statement.Resource)
     ])
-    error_message = "applying may touch the stack's own roles alone"
+    error_message = "applying may touch the stack's own roles and the analysts' policy alone"
   }
 
   assert {
