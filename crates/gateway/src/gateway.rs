@@ -3,6 +3,8 @@
 use crate::access::Gatekeeper;
 use crate::answer::{Answer, Refusal, bytes_answer, json};
 use crate::body::{BodyReader, discard};
+use crate::letters::SummaryCache;
+use crate::page::Page;
 use crate::query::Query;
 use crate::route::{self, Access, Endpoint, Route};
 use crate::{ConfigError, GatewayConfig, Limits, PipelineView, RecentActivity};
@@ -20,6 +22,7 @@ pub struct Gateway<S, V> {
     pub(crate) stream: S,
     pub(crate) view: V,
     pub(crate) recent: Arc<RecentActivity>,
+    pub(crate) letter_summary: SummaryCache,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) future_tolerance_seconds: u64,
@@ -44,6 +47,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             stream,
             view,
             recent,
+            letter_summary: SummaryCache::default(),
             clock,
             limits: config.limits.clone(),
             future_tolerance_seconds: config.future_tolerance.as_secs(),
@@ -100,10 +104,15 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Endpoint::DeadLetters => self.dead_letters(head).await,
             Endpoint::RedriveDeadLetters => self.redrive_dead_letters(head, body).await,
             Endpoint::DeleteDeadLetters => self.delete_dead_letters(head, body).await,
+            Endpoint::SearchDeadLetters => self.search_dead_letters(head).await,
+            Endpoint::ShowDeadLetter => self.show_dead_letter(head).await,
+            Endpoint::SummariseDeadLetters => self.summarise_dead_letters(head).await,
+            Endpoint::PreviewDeadLetters => self.run_dead_letters(head, body, false).await,
+            Endpoint::ApplyDeadLetters => self.run_dead_letters(head, body, true).await,
             Endpoint::Recent => self.recent_activity(head),
-            Endpoint::Dashboard => Ok(self.dashboard(head, local)),
-            Endpoint::DashboardCss => Ok(crate::page::stylesheet()),
-            Endpoint::DashboardJs => Ok(crate::page::script()),
+            Endpoint::Dashboard => Ok(self.page(Page::Dashboard, head, local)),
+            Endpoint::DeadLetterPage => Ok(self.page(Page::DeadLetters, head, local)),
+            Endpoint::DashboardFile => crate::page::file(head.uri.path()),
             Endpoint::Login => self.login(head, body).await,
             Endpoint::Document => Ok(self.document()),
         }

@@ -15,8 +15,44 @@ use std::net::SocketAddr;
 
 const INDEX: &str = include_str!("../../../dashboards/local/index.html");
 const LOGIN: &str = include_str!("../../../dashboards/local/login.html");
-const STYLESHEET: &str = include_str!("../../../dashboards/local/dashboard.css");
-const SCRIPT: &str = include_str!("../../../dashboards/local/dashboard.js");
+const DEAD_LETTERS: &str = include_str!("../../../dashboards/local/dead-letters.html");
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../dashboards/local/", $name)))),*]
+    };
+}
+
+/// The files that the pages load, by name.
+pub(crate) const FILES: &[(&str, &str)] = &files![
+    "bars.js",
+    "chart.js",
+    "dashboard.css",
+    "dashboard.js",
+    "dead-letters.css",
+    "dead-letters.js",
+    "dom.js",
+    "format.js",
+    "gateway.js",
+    "letter-filter.js",
+    "letter-list.js",
+    "letter.js",
+    "login.js",
+    "printable.js",
+    "reasons.js",
+    "redrive.js",
+    "scale.js",
+    "shell.js",
+];
+
+/// A page of the dashboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The fleet and one device.
+    Dashboard,
+    /// The dead letters.
+    DeadLetters,
+}
 
 /// The page may load its own files and call this server, and nothing else; nobody may frame it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -26,13 +62,17 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const FORM_BYTES_MAX: usize = 4096;
 
 impl<S: EventStream, V: PipelineView> Gateway<S, V> {
-    /// The dashboard for who has a session or needs none, the login for the others.
-    pub(crate) fn dashboard(&self, head: &Parts, local: SocketAddr) -> Answer {
+    /// The page for who has a session or needs none, the login for the others.
+    pub(crate) fn page(&self, page: Page, head: &Parts, local: SocketAddr) -> Answer {
         let trusted = self.gatekeeper.trusts(head, local);
         if !trusted && !self.gatekeeper.has_session(&head.headers) {
-            return file("text/html; charset=utf-8", LOGIN);
+            return embedded("text/html; charset=utf-8", LOGIN);
         }
-        let mut answer = file("text/html; charset=utf-8", INDEX);
+        let text = match page {
+            Page::Dashboard => INDEX,
+            Page::DeadLetters => DEAD_LETTERS,
+        };
+        let mut answer = embedded("text/html; charset=utf-8", text);
         if trusted {
             self.give_session(&mut answer);
         }
@@ -80,15 +120,19 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 }
 
-pub(crate) fn stylesheet() -> Answer {
-    file("text/css; charset=utf-8", STYLESHEET)
+/// The file of a path under `/dashboard/`.
+pub(crate) fn file(path: &str) -> Result<Answer, Refusal> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (name, text) = FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "the dashboard has no such file"))?;
+    let content_type =
+        if name.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+    Ok(embedded(content_type, text))
 }
 
-pub(crate) fn script() -> Answer {
-    file("text/javascript; charset=utf-8", SCRIPT)
-}
-
-fn file(content_type: &'static str, text: &'static str) -> Answer {
+fn embedded(content_type: &'static str, text: &'static str) -> Answer {
     let mut answer = bytes_answer(StatusCode::OK, content_type, Bytes::from_static(text.as_bytes()));
     protect(&mut answer);
     answer

@@ -2,7 +2,8 @@
 
 use crate::answer::{Answer, Number, Refusal, json};
 use crate::gateway::query;
-use crate::{DeadLetterQuery, Gateway, PipelineView, ViewError};
+use crate::letters::collect;
+use crate::{DeadLetterPage, DeadLetterQuery, Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use ports::{ConfidenceInterval, DeadLetter, EventStream, StatisticsAttributes};
@@ -13,11 +14,6 @@ const DEVICES_DEFAULT: usize = 100;
 const DEVICES_MAX: usize = 1000;
 const DEAD_LETTERS_DEFAULT: usize = 50;
 const DEAD_LETTERS_MAX: usize = 1000;
-
-/// A page of dead letters ends early once its payloads reach this size, because one alone may hold 350 KB.
-const DEAD_LETTERS_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How many dead letters are read at a time, so that no more than these lie past that size.
-const DEAD_LETTERS_STEP: usize = 10;
 
 impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn statistics(&self, head: &Parts) -> Result<Answer, Refusal> {
@@ -58,32 +54,24 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         }
         let query = query(head, &["limit", "after", "reason", "device_id", "id", "since", "until", "order"])?;
         let limit = query.limit(DEAD_LETTERS_DEFAULT, DEAD_LETTERS_MAX)?;
-        let mut next = query.get("after").map(|text| name(text, "after")).transpose()?;
+        let after = query.get("after").map(|text| place(text, "after")).transpose()?;
         let reason = query.get("reason").map(reason).transpose()?;
         let device_id = query.device("device_id")?;
-        let id = query.get("id").map(|text| name(text, "id")).transpose()?;
+        let id = query.get("id").map(|text| place(text, "id")).transpose()?;
         let (since, until) = (query.timestamp("since")?, query.timestamp("until")?);
         let oldest_first = query.get("order").map(oldest_first).transpose()?.unwrap_or(false);
-        let (mut dead_letters, mut bytes) = (Vec::new(), 0);
-        loop {
-            let page = DeadLetterQuery {
-                after: next.as_deref(),
-                limit: (limit - dead_letters.len()).min(DEAD_LETTERS_STEP),
-                reason,
-                device_id: device_id.as_ref(),
-                id: id.as_deref(),
-                since,
-                until,
-                oldest_first,
-            };
-            let page = self.view.dead_letters(page).await.map_err(unavailable)?;
-            bytes += page.dead_letters.iter().map(|letter| letter.payload_base64.len()).sum::<usize>();
-            dead_letters.extend(page.dead_letters);
-            next = page.next;
-            if next.is_none() || dead_letters.len() >= limit || bytes >= DEAD_LETTERS_BYTES_MAX {
-                return Ok(json(StatusCode::OK, &Body { dead_letters, next }));
-            }
-        }
+        let page = DeadLetterQuery {
+            after: after.as_deref(),
+            limit,
+            reason,
+            device_id: device_id.as_ref(),
+            id: id.as_deref(),
+            since,
+            until,
+            oldest_first,
+        };
+        let DeadLetterPage { dead_letters, next } = collect(&self.view, page).await.map_err(unavailable)?;
+        Ok(json(StatusCode::OK, &Body { dead_letters, next }))
     }
 
     pub(crate) fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
@@ -137,7 +125,7 @@ impl<'a> Statistics<'a> {
 }
 
 /// A place of a list, or a letter's id.
-fn name(text: &str, parameter: &str) -> Result<String, Refusal> {
+pub(crate) fn place(text: &str, parameter: &str) -> Result<String, Refusal> {
     match DeviceId::parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) if parameter == "after" => {
@@ -155,7 +143,7 @@ fn oldest_first(text: &str) -> Result<bool, Refusal> {
     }
 }
 
-fn reason(text: &str) -> Result<RejectReason, Refusal> {
+pub(crate) fn reason(text: &str) -> Result<RejectReason, Refusal> {
     RejectReason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
         let known = RejectReason::ALL.map(RejectReason::as_str).join(", ");
         Refusal::bad_request(format!("query parameter `reason`: must be one of {known}"))

@@ -27,14 +27,24 @@ pub enum Endpoint {
     RedriveDeadLetters,
     /// `POST /dead-letters/delete`: dead letters gone for good.
     DeleteDeadLetters,
+    /// `GET /dead-letters/search`: a list for the dashboard's page.
+    SearchDeadLetters,
+    /// `GET /dead-letters/letter`: one letter, with what is wrong marked.
+    ShowDeadLetter,
+    /// `GET /dead-letters/summary`.
+    SummariseDeadLetters,
+    /// `POST /dead-letters/preview`: what would become of letters.
+    PreviewDeadLetters,
+    /// `POST /dead-letters/apply`: the same, done.
+    ApplyDeadLetters,
     /// `GET /recent`.
     Recent,
     /// `GET /dashboard`.
     Dashboard,
-    /// `GET /dashboard/dashboard.css`.
-    DashboardCss,
-    /// `GET /dashboard/dashboard.js`.
-    DashboardJs,
+    /// `GET /dashboard/dead-letters`.
+    DeadLetterPage,
+    /// `GET /dashboard/{file}`: the pages' scripts and stylesheet.
+    DashboardFile,
     /// `POST /dashboard/login`.
     Login,
     /// `GET /openapi.yaml`.
@@ -57,7 +67,7 @@ pub(crate) enum Access {
 /// One path, its method, and every status it can answer.
 #[derive(Debug)]
 pub struct Route {
-    /// The exact path.
+    /// The exact path, or `/dashboard/{file}`.
     pub path: &'static str,
     /// `GET` (which answers `HEAD` too) or `POST`.
     pub method: Method,
@@ -81,8 +91,11 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
     Route { path, method: Method::POST, endpoint, statuses, access }
 }
 
+/// The pages' files: the one path with a variable part, which is a file's name.
+const FILES: &str = "/dashboard/{file}";
+
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 17] = [
+pub static ROUTES: [Route; 22] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -94,10 +107,15 @@ pub static ROUTES: [Route; 17] = [
     get("/dead-letters", Endpoint::DeadLetters, Access::Read, READ),
     post("/dead-letters/redrive", Endpoint::RedriveDeadLetters, Access::Key, CHANGE),
     post("/dead-letters/delete", Endpoint::DeleteDeadLetters, Access::Key, CHANGE),
+    get("/dead-letters/search", Endpoint::SearchDeadLetters, Access::Read, READ),
+    get("/dead-letters/letter", Endpoint::ShowDeadLetter, Access::Read, &[200, 400, 403, 404, 503]),
+    get("/dead-letters/summary", Endpoint::SummariseDeadLetters, Access::Read, READ),
+    post("/dead-letters/preview", Endpoint::PreviewDeadLetters, Access::Read, CHANGE),
+    post("/dead-letters/apply", Endpoint::ApplyDeadLetters, Access::Key, CHANGE),
     get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404]),
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),
-    get("/dashboard/dashboard.css", Endpoint::DashboardCss, Access::Page, PAGE),
-    get("/dashboard/dashboard.js", Endpoint::DashboardJs, Access::Page, PAGE),
+    get("/dashboard/dead-letters", Endpoint::DeadLetterPage, Access::Page, PAGE),
+    get(FILES, Endpoint::DashboardFile, Access::Page, &[200, 404, 421]),
     post("/dashboard/login", Endpoint::Login, Access::Page, &[303, 400, 403, 408, 413, 415, 421, 429, 503]),
     get("/openapi.yaml", Endpoint::Document, Access::Open, &[200]),
 ];
@@ -121,5 +139,7 @@ impl Route {
 
 /// The route of a path.
 pub(crate) fn find(path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.path == path)
+    let exactly = |path: &str| ROUTES.iter().find(|route| route.path == path);
+    let is_file = || path.strip_prefix("/dashboard/").is_some_and(|name| !name.is_empty() && !name.contains('/'));
+    exactly(path).or_else(|| is_file().then(|| exactly(FILES)).flatten())
 }

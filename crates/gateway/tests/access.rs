@@ -4,7 +4,15 @@ mod support;
 
 use support::{Answer, JSON, KEY, Server, reading};
 
-const READS: [&str; 5] = ["/?device_id=d", "/devices", "/pipeline", "/dead-letters", "/recent?device_id=d"];
+const READS: [&str; 7] = [
+    "/?device_id=d",
+    "/devices",
+    "/pipeline",
+    "/dead-letters",
+    "/dead-letters/search",
+    "/dead-letters/summary",
+    "/recent?device_id=d",
+];
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 
 /// A server that is not bound to loopback, as far as it knows; reached through loopback all the same.
@@ -32,9 +40,10 @@ fn log_in(server: &Server, headers: &[(&str, &str)], form: &str) -> Answer {
 #[test]
 fn everything_but_the_page_the_document_and_health_needs_the_key() {
     let server = Server::start();
-    let open = ["/health", "/dashboard", "/dashboard/dashboard.css", "/dashboard/dashboard.js", "/openapi.yaml"];
+    let open = ["/health", "/dashboard", "/dashboard/dead-letters", "/dashboard/{file}", "/openapi.yaml"];
     for route in gateway::ROUTES.iter().filter(|route| route.path != "/dashboard/login") {
-        let without = server.request(route.method.as_str(), route.path, &[JSON], b"{}");
+        let path = route.path.replace("{file}", "dashboard.js");
+        let without = server.request(route.method.as_str(), &path, &[JSON], b"{}");
         if open.contains(&route.path) {
             assert_eq!(without.status, 200, "{}", route.path);
             continue;
@@ -86,7 +95,15 @@ fn on_loopback_the_page_comes_with_a_session_that_reads() {
 fn a_session_cannot_post() {
     let server = Server::start();
     let cookie = session(&server);
-    for target in ["/data", "/data/series", "/data/batch", "/stream/records?partition_key=d"] {
+    for target in [
+        "/data",
+        "/data/series",
+        "/data/batch",
+        "/stream/records?partition_key=d",
+        "/dead-letters/apply",
+        "/dead-letters/redrive",
+        "/dead-letters/delete",
+    ] {
         let headers = [("cookie", cookie.as_str()), JSON];
         let answer = server.request("POST", target, &headers, reading("d", 0, 1.0).as_bytes());
         assert_eq!((answer.status, answer.message().as_str()), (403, "`x-api-key`: is missing"), "{target}");

@@ -42,7 +42,10 @@ struct Seen(Operations);
 
 impl Seen {
     fn note(&mut self, method: &str, target: &str, answer: &Answer) {
-        let path = target.split('?').next().unwrap().to_owned();
+        let mut path = target.split('?').next().unwrap().to_owned();
+        if path.ends_with(".css") {
+            path = "/dashboard/{file}".to_owned();
+        }
         self.0.entry((method.to_owned(), path.clone())).or_default().insert(answer.status);
         assert_documented(method, &path, answer);
     }
@@ -65,7 +68,7 @@ fn impatient(config: &mut GatewayConfig) {
     config.limits.bodies_in_flight_bytes = config.limits.body_bytes;
 }
 
-const TARGETS: [(&str, &str, &str); 7] = [
+const TARGETS: [(&str, &str, &str); 9] = [
     ("/data", "application/json", r#"{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1}"#),
     (
         "/data/series",
@@ -80,6 +83,8 @@ const TARGETS: [(&str, &str, &str); 7] = [
     ("/stream/records?partition_key=d", "application/octet-stream", "anything"),
     ("/dead-letters/redrive", "application/json", r#"{"letters":[{"id":"no-such-letter","bodies":["{}"]}]}"#),
     ("/dead-letters/delete", "application/json", r#"{"ids":["no-such-letter"]}"#),
+    ("/dead-letters/preview", "application/json", "{}"),
+    ("/dead-letters/apply", "application/json", "{}"),
     ("/dashboard/login", "application/x-www-form-urlencoded", "api_key=a-key-that-no-answer-may-hold"),
 ];
 
@@ -97,7 +102,11 @@ fn provoke_posts(server: &Server, seen: &mut Seen) {
             post(target, &full, b"nothing");
             post(target, &[full[1], ("host", "evil.example")], body.as_bytes());
         } else {
-            post(&target.replace("partition_key", "key"), &full, if target.contains('?') { b"" } else { b"{}" });
+            post(
+                &target.replace("partition_key", "key"),
+                &full,
+                if target.contains('?') { b"" } else { br#"{"set":1}"# },
+            );
             post(target, &[full[1]], body.as_bytes());
             for fates in [[Fate::Throttled; 2], [Fate::Unavailable; 2], [Fate::Stored, Fate::Throttled]] {
                 server.pipeline.fates(fates);
@@ -139,21 +148,31 @@ fn every_status_in_the_document_is_really_answered_and_no_other() {
     let server = Server::start_with(impatient);
     provoke_posts(&server, &mut seen);
     server.post("/data", reading("d", 0, 1.0));
+    let raw = [("x-api-key", KEY), ("content-type", "application/octet-stream")];
+    server.request("POST", "/stream/records?partition_key=p", &raw, b"no reading");
+    let letter = server.get("/dead-letters").json()["dead_letters"][0]["id"].as_str().unwrap().to_owned();
     let mut get = |target: &str, headers: &[(&str, &str)]| {
         seen.note("GET", target, &server.request("GET", target, headers, b""));
     };
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
-        let of_device = matches!(route.path, "/" | "/recent");
-        let query = |device: &str| if of_device { format!("?device_id={device}") } else { String::new() };
-        let target = format!("{}{}", route.path, query("d"));
-        get(&target, &[("x-api-key", KEY)]);
-        get(&target, &[]);
-        get(&target, &[("host", "evil.example")]);
-        get(&format!("{}?nonsense=1", route.path), &[("x-api-key", KEY)]);
-        get(&format!("{}{}", route.path, query("nobody")), &[("x-api-key", KEY)]);
+        let parameter = match route.path {
+            "/" | "/recent" => "?device_id=",
+            "/dead-letters/letter" => "?id=",
+            _ => "",
+        };
+        let existing = if parameter == "?id=" { letter.as_str() } else { "d" };
+        let query = |name: &str| if parameter.is_empty() { String::new() } else { format!("{parameter}{name}") };
+        let path = route.path.replace("{file}", "dashboard.css");
+        let target = format!("{path}{}", query(existing));
+        // First, as long as no answer is kept.
         server.pipeline.set_view_down(true);
         get(&target, &[("x-api-key", KEY)]);
         server.pipeline.set_view_down(false);
+        get(&target, &[("x-api-key", KEY)]);
+        get(&target, &[]);
+        get(&target, &[("host", "evil.example")]);
+        get(&format!("{path}?nonsense=1"), &[("x-api-key", KEY)]);
+        get(&format!("{}{}", path.replace("dashboard.css", "nothing.css"), query("nobody")), &[("x-api-key", KEY)]);
     }
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for _ in 0..15 {

@@ -1,4 +1,12 @@
-//! What an operator does with dead letters: send them back, delete them.
+//! What an operator does with dead letters: look at them, send them back, delete them.
+
+mod queue;
+mod run;
+mod search;
+mod summary;
+
+pub(crate) use queue::collect;
+pub(crate) use summary::SummaryCache;
 
 use crate::answer::{Answer, Refusal, json};
 use crate::body::require_content_type;
@@ -16,6 +24,8 @@ use serde::{Deserialize, Serialize};
 const LETTERS_MAX: usize = 1000;
 /// The most bodies of one letter: a batch's readings.
 const BODIES_MAX: usize = 500;
+/// The most characters of a text that is searched for.
+const TEXT_CHARS_MAX: usize = 200;
 
 impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn redrive_dead_letters(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
@@ -98,4 +108,11 @@ fn require_id(name: &str, id: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::bad_request(format!("`{name}`: must be a dead letter's id")))
+}
+
+fn require_text(text: &str) -> Result<(), Refusal> {
+    if (1..=TEXT_CHARS_MAX).contains(&text.chars().count()) {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(format!("`text`: must have 1 to {TEXT_CHARS_MAX} characters")))
 }

@@ -1,0 +1,123 @@
+// The page of dead letters.
+//
+// Enters: GET /pipeline once a second; what stands under /dead-letters whenever that changes. Leaves: the DOM of
+// dead-letters.html; POST /dead-letters/preview, and with a key that somebody types, /dead-letters/apply.
+
+import { BarChart } from './bars.js';
+import { $, element, setText } from './dom.js';
+import { formatInstant, formatSpan, plural, whole } from './format.js';
+import { getJson } from './gateway.js';
+import { bindFilter, setFilter, showFilter } from './letter-filter.js';
+import { bindLetters, markChosen, readLetters, showTotal } from './letter-list.js';
+import { readLetter } from './letter.js';
+import { REASONS } from './reasons.js';
+import { bindRedrive } from './redrive.js';
+import { timeTicks } from './scale.js';
+import { bindShell, keepReading } from './shell.js';
+
+// Ages change though nothing else does.
+const REFRESH_MS = 20_000;
+
+const seen = { key: null, at: -Infinity };
+let timeline;
+
+async function read() {
+  const { dead_letters: reasons } = await getJson('/pipeline');
+  const key = JSON.stringify(reasons);
+  if (key === seen.key && performance.now() - seen.at < REFRESH_MS) return;
+  const [summary] = await Promise.all([getJson('/dead-letters/summary'), readLetters({ keep: true }), readLetter()]);
+  // A summary may be a second old: it is asked for again until it fits.
+  const total = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+  if (summary.letters === total) Object.assign(seen, { key, at: performance.now() });
+  showSummary(summary);
+}
+
+function showSummary(summary) {
+  showTotal(summary.letters);
+  $('none').hidden = summary.letters > 0;
+  const { under_1_hour: hour, under_1_day: day, under_7_days: week, from_7_days: older } = summary.ages;
+  const ages = [[hour, 'in the last hour'], [day, 'in the last day'], [week, 'in the last 7 days'], [older, 'longer ago']];
+  setText($('ages'), summary.letters ? ages.filter(([count]) => count).map(([count, when]) => `${whole.format(count)} ${when}`).join(' · ') : '');
+  showReasons(summary);
+  showDevices(summary);
+  timeline.draw(bars(summary.timeline, summary.letters));
+}
+
+function showReasons({ reasons }) {
+  const rows = Object.entries(reasons).sort(([a, of], [b, than]) => than.letters - of.letters || a.localeCompare(b));
+  $('reasons').replaceChildren(...rows.map(([code, { letters, newest }]) => {
+    const item = element('li');
+    const button = element('button', { type: 'button', 'data-reason': code, title: `Newest: ${formatInstant(newest)}` });
+    button.append(element('span', { class: `swatch fill-${code}`, 'aria-hidden': 'true' }), element('code', {}, code),
+      element('b', {}, whole.format(letters)), element('span', { class: 'quiet' }, REASONS[code] ?? ''));
+    button.addEventListener('click', () => filterBy({ reason: code }));
+    item.append(button);
+    return item;
+  }));
+}
+
+function showDevices({ devices, device_count: count, without_device: without }) {
+  $('letter-devices').replaceChildren(...devices.slice(0, 8).map(({ device_id: device, letters }) => {
+    const item = element('li');
+    const button = element('button', { type: 'button', 'data-device': device });
+    button.append(element('span', { class: 'name' }, device), element('b', {}, whole.format(letters)));
+    button.addEventListener('click', () => filterBy({ device }));
+    item.append(button);
+    return item;
+  }));
+  const notes = [];
+  if (count > 8) notes.push(`and ${plural(count - 8, 'other device')}`);
+  if (without) notes.push(`${whole.format(without)} name no valid device`);
+  setText($('letter-devices-rest'), notes.join(' · '));
+}
+
+function bars({ start, bar_seconds: seconds, reasons }, letters) {
+  if (start === null) return { bars: [], message: 'Nothing stands in the queue.' };
+  const [first, width] = [Date.parse(start), seconds * 1000];
+  const codes = Object.keys(reasons).sort();
+  const count = reasons[codes[0]].length;
+  const shown = Array.from({ length: count }, (_, index) => {
+    const [from, to] = [first + index * width, first + (index + 1) * width];
+    const segments = codes.map((key) => ({ key, value: reasons[key][index] }));
+    const named = segments.filter(({ value }) => value).map(({ key, value }) => [key, whole.format(value)]);
+    return { from, to, segments, rows: [[formatInstant(from), ''], ...(named.length ? named : [['none', '']])] };
+  });
+  return {
+    bars: shown, domain: [first, first + count * width], count: 'Dead letters', unit: `Given up, ${formatSpan(seconds)} a bar`,
+    ticks: (wanted) => timeTicks([first, first + count * width], wanted), letters,
+  };
+}
+
+function filterBy(change) {
+  setFilter(change);
+  filterChanged();
+  $('letters-title').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+}
+
+let redriveChanged;
+
+function filterChanged() {
+  redriveChanged();
+  readLetters().catch(() => {}); // the next poll says what is wrong
+  readLetter().catch(() => {});
+}
+
+function start() {
+  bindShell();
+  const select = $('filter-reason');
+  select.append(...Object.keys(REASONS).map((code) => element('option', { value: code }, code)));
+  timeline = new BarChart($('timeline'));
+  showFilter();
+  redriveChanged = bindRedrive();
+  bindFilter(filterChanged);
+  bindLetters(() => {
+    readLetter().then(() => {
+      markChosen();
+      $('letter').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    }, () => {});
+  });
+  document.addEventListener('redriven', () => { seen.key = null; });
+  keepReading(read);
+}
+
+start();
