@@ -3,7 +3,7 @@
 import { clamp, element, setAttribute, setText, svgElement } from './dom.js';
 import { whole } from './format.js';
 
-const MARGIN = { top: 12, right: 10, bottom: 42, left: 46 };
+const MARGIN = { top: 12, right: 10, bottom: 42 };
 
 // The model: `bars` of { from, to, segments: [{ key, value }], rows: [[name, text]] }, in order; `domain` of the x axis;
 // `ticks(count)` of it as { value, label }; `unit` of the x axis; `count`, what the y axis counts.
@@ -52,7 +52,8 @@ export class BarChart {
     const highest = Math.max(1, ...model.bars.map(total));
     const step = niceStep(highest / 4);
     const top = Math.ceil(highest / step) * step;
-    const area = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom };
+    const longest = Math.max(...Array.from({ length: Math.round(top / step) + 1 }, (_, index) => compact(index * step).length));
+    const area = { left: 32 + longest * 6.6, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom };
     const [low, high] = model.domain;
     this.x = (value) => area.left + (area.right - area.left) * ((value - low) / (high - low || 1));
     this.y = (value) => area.bottom - (area.bottom - area.top) * (value / top);
@@ -96,7 +97,7 @@ export class BarChart {
     this.marks.replaceChildren(...model.bars.map((bar) => {
       const node = svgElement('g', { class: 'bar' });
       const [from, to] = [x(bar.from), x(bar.to)];
-      const gap = to - from > 6 ? 1 : 0;
+      const gap = model.padding ? (to - from) * model.padding : to - from > 6 ? 1 : 0;
       let below = 0;
       for (const { key, value } of bar.segments) {
         if (!value) continue;

@@ -14,7 +14,7 @@ function chartParts() {
   clip.append(frame);
   const plot = svgElement('g', { 'clip-path': 'url(#plot)' });
   const parts = { svg, frame, axes: svgElement('g'), marks: svgElement('g', { class: 'marks' }) };
-  for (const name of ['band', 'points', 'median', 'mean']) plot.append(parts[name] = svgElement('path', { class: name }));
+  for (const name of ['anomaly', 'band', 'points', 'interval', 'median', 'mean']) plot.append(parts[name] = svgElement('path', { class: name }));
   parts.meanEnd = svgElement('circle', { class: 'mean-end', r: 4 });
   parts.beyond = svgElement('path', { class: 'beyond' });
   parts.crosshair = svgElement('path', { class: 'crosshair' });
@@ -24,6 +24,12 @@ function chartParts() {
   $('chart').prepend(svg);
   chart.parts = parts;
   return parts;
+}
+
+// Between which instants the count of anomalies rose.
+function anomalies(statistics) {
+  return statistics.slice(1).flatMap((row, index) =>
+    (row.anomaly_count > statistics[index].anomaly_count ? [[statistics[index].at, row.at]] : []));
 }
 
 export function drawChart(device, recent) {
@@ -56,7 +62,7 @@ function scaleChart(times) {
   const [width, height] = [$('chart').clientWidth, $('chart').clientHeight];
   const { ticks, base } = valueTicks(chart.domain, Math.max(3, height / 50));
   const longest = Math.max(4, ...ticks.map((tick) => tick.label.length));
-  const box = { left: longest * 7 + 12, right: width - 12, top: 10, bottom: height - 26 };
+  const box = { left: longest * 7 + 28, right: width - 12, top: 10, bottom: height - 42 };
   const [low, high] = chart.domain;
   const x = (at) => box.left + (box.right - box.left) * ((at - times[0]) / (times[1] - times[0]));
   const y = (value) => box.bottom - (box.bottom - box.top) * ((value - low) / (high - low));
@@ -90,18 +96,30 @@ function drawAxes(axes, values, times) {
     // Labels are not cut off at the edges.
     if (place + half <= right + 10 && place - half >= 0) label({ x: place.toFixed(1), y: bottom + 19, 'text-anchor': 'middle' }, tick.label);
   }
+  label({ class: 'axis-name', x: (left + right) / 2, y: bottom + 37, 'text-anchor': 'middle' }, 'Timestamp of the reading');
+  const middle = (chart.scale.top + bottom) / 2;
+  label({ class: 'axis-name', transform: `translate(11 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }, 'Value, in the device’s own unit');
   axes.replaceChildren(svgElement('path', { class: 'grid', d: lines }), ...labels);
 }
 
 function drawLines(readings, statistics) {
   const { x, y, top, bottom, left, right } = chart.scale;
-  const { band, points, mean, median, meanEnd, beyond } = chart.parts;
+  const { anomaly, band, interval, points, mean, median, meanEnd, beyond } = chart.parts;
   const at = (when, value) => `${x(when).toFixed(1)} ${clamp(y(value), -1e4, 1e4).toFixed(1)}`;
   const line = (field) => statistics.filter((row) => row[field] !== null)
     .map((row, index) => `${index ? 'L' : 'M'}${at(row.at, row[field])}`).join('');
   const spread = statistics.filter((row) => row.mean !== null && row.standard_deviation !== null);
   const edge = (rows, sign) => rows.map((row) => at(row.at, row.mean + sign * row.standard_deviation));
   setAttribute(band, 'd', spread.length > 1 ? `M${[...edge(spread, 1), ...edge(spread.toReversed(), -1)].join('L')}Z` : '');
+  const between = statistics.filter((row) => row.mean_confidence_95 !== null);
+  const end = (rows, which) => rows.map((row) => at(row.at, row.mean_confidence_95[which]));
+  setAttribute(interval, 'd', between.length > 1 ? `M${[...end(between, 'high'), ...end(between.toReversed(), 'low')].join('L')}Z` : '');
+  setAttribute(anomaly, 'd', anomalies(statistics).map(([from, to]) => {
+    const [start, stop] = [clamp(x(from), left, right), clamp(x(to), left, right)];
+    // As wide as the time within which it was counted, and wide enough to be seen.
+    const wide = Math.max(6, stop - start);
+    return `M${((start + stop - wide) / 2).toFixed(1)} ${top}h${wide.toFixed(1)}V${bottom}h${(-wide).toFixed(1)}Z`;
+  }).join(''));
   setAttribute(mean, 'd', line('mean'));
   setAttribute(median, 'd', line('median'));
   const inside = readings.filter((reading) => isWithin(y(reading.value), top, bottom) && isWithin(x(reading.at), left, right));
@@ -172,8 +190,11 @@ function fillTooltip(tooltip, reading) {
   const instant = new Date(reading.at);
   const rows = [[date.format(instant), clockExact.format(instant)], ['Reading', String(reading.value)]];
   if (then) {
-    rows.push(['Mean then', formatValue(then.mean, 8)], ['Std. deviation', formatValue(then.standard_deviation, 8)],
-      ['Median', formatValue(then.median, 8)], ['Count', formatCount(then.count)]);
+    const interval = then.mean_confidence_95;
+    rows.push(['Mean then', formatValue(then.mean, 8)]);
+    if (interval) rows.push(['95% from', formatValue(interval.low, 8)], ['95% to', formatValue(interval.high, 8)]);
+    rows.push(['Std. deviation', formatValue(then.standard_deviation, 8)],
+      ['Median', formatValue(then.median, 8)], ['Count', formatCount(then.count)], ['Anomalies', formatCount(then.anomaly_count)]);
   }
   const key = JSON.stringify(rows);
   if (tooltip.dataset.key === key) return; // a live region must not repeat itself

@@ -1,6 +1,6 @@
 // The page of dead letters.
 //
-// Enters: GET /pipeline once a second; what stands under /dead-letters whenever that changes. Leaves: the DOM of
+// Enters: GET /dead-letters/summary once a second; the list and the open letter whenever that changes. Leaves: the DOM of
 // dead-letters.html; POST /dead-letters/preview, and with a key that somebody types, /dead-letters/apply.
 
 import { BarChart } from './bars.js';
@@ -15,21 +15,18 @@ import { bindRedrive } from './redrive.js';
 import { timeTicks } from './scale.js';
 import { bindShell, keepReading } from './shell.js';
 
-// Ages change though nothing else does.
-const REFRESH_MS = 20_000;
-
-const seen = { key: null, at: -Infinity };
+const seen = { key: null };
 let timeline;
 
+// The gateway counts the letters once a second at most, and less often where there are very many. The list is read anew
+// where their number has changed.
 async function read() {
-  const { dead_letters: reasons } = await getJson('/pipeline');
-  const key = JSON.stringify(reasons);
-  if (key === seen.key && performance.now() - seen.at < REFRESH_MS) return;
-  const [summary] = await Promise.all([getJson('/dead-letters/summary'), readLetters({ keep: true }), readLetter()]);
-  // A summary may be a second old: it is asked for again until it fits.
-  const total = Object.values(reasons).reduce((sum, count) => sum + count, 0);
-  if (summary.letters === total) Object.assign(seen, { key, at: performance.now() });
+  const summary = await getJson('/dead-letters/summary');
   showSummary(summary);
+  const key = JSON.stringify([summary.letters, summary.reasons]);
+  if (key === seen.key) return;
+  await Promise.all([readLetters({ keep: true }), readLetter()]);
+  seen.key = key;
 }
 
 function showSummary(summary) {

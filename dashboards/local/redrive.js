@@ -88,6 +88,10 @@ async function preview() {
   forget();
   showProblem('');
   const selected = selection();
+  if (selected.set.length && !selected.ids && Object.keys(filterMembers()).length === 0) {
+    showProblem('Setting a member changes every letter that it meets: say above which ones are meant.');
+    return;
+  }
   $('plan').hidden = false;
   setText($('plan-totals'), 'Looking…');
   try {

@@ -7,7 +7,7 @@ import { SessionEnded } from './gateway.js';
 const POLL_MS = 1000;
 const RETRY_MS_MAX = 5000;
 
-function showConnection(state) {
+export function showConnection(state) {
   const text = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', ended: 'Session ended' }[state];
   setAttribute($('connection'), 'data-state', state);
   if (state !== 'connected') document.dispatchEvent(new CustomEvent('disconnected'));
@@ -46,13 +46,13 @@ export function bindTheme() {
   });
 }
 
-const untilVisible = () => new Promise((resolve) => {
+export const untilVisible = () => new Promise((resolve) => {
   if (!document.hidden) resolve();
   else document.addEventListener('visibilitychange', resolve, { once: true });
 });
-const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-function endSession() {
+export function endSession() {
   showConnection('ended');
   $('session-ended').hidden = false;
   $('reload').focus();

@@ -2,12 +2,50 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<AnswerBody>;
+
+/// An answer's body: whole, or in parts as they come.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    Whole(Full<Bytes>),
+    Parts(mpsc::Receiver<Bytes>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            AnswerBody::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            AnswerBody::Parts(parts) => parts.poll_recv(cx).map(|part| part.map(|part| Ok(Frame::data(part)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Whole(whole) => whole.is_end_stream(),
+            AnswerBody::Parts(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Whole(whole) => whole.size_hint(),
+            AnswerBody::Parts(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// How long a client is asked to wait, in seconds, where the stream or the storage takes nothing just now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -70,7 +108,16 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
 
 /// An answer of any content type.
 pub(crate) fn bytes_answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+    answer_of(status, content_type, AnswerBody::Whole(Full::new(body)))
+}
+
+/// An answer that goes on as long as its parts come.
+pub(crate) fn stream_answer(content_type: &'static str, parts: mpsc::Receiver<Bytes>) -> Answer {
+    answer_of(StatusCode::OK, content_type, AnswerBody::Parts(parts))
+}
+
+fn answer_of(status: StatusCode, content_type: &'static str, body: AnswerBody) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.reserve(4);

@@ -3,6 +3,7 @@
 use crate::access::Gatekeeper;
 use crate::answer::{Answer, Refusal, bytes_answer, json};
 use crate::body::{BodyReader, discard};
+use crate::fleet::{EventStreams, SnapshotCache};
 use crate::letters::SummaryCache;
 use crate::page::Page;
 use crate::query::Query;
@@ -23,6 +24,8 @@ pub struct Gateway<S, V> {
     pub(crate) view: V,
     pub(crate) recent: Arc<RecentActivity>,
     pub(crate) letter_summary: SummaryCache,
+    pub(crate) snapshots: SnapshotCache,
+    pub(crate) event_streams: EventStreams,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) future_tolerance_seconds: u64,
@@ -48,14 +51,18 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             view,
             recent,
             letter_summary: SummaryCache::default(),
+            snapshots: SnapshotCache::default(),
+            event_streams: EventStreams::default(),
             clock,
             limits: config.limits.clone(),
             future_tolerance_seconds: config.future_tolerance.as_secs(),
         })
     }
+}
 
+impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
     /// Answers one request that came in on `local`, an address of this server.
-    pub(crate) async fn handle(&self, request: Request<Incoming>, local: SocketAddr) -> Answer {
+    pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>, local: SocketAddr) -> Answer {
         let (head, mut body) = request.into_parts();
         let answer = self.route(&head, &mut body, local).await.unwrap_or_else(Answer::from);
         // After a time-out nothing more is waited for: that connection is closed.
@@ -65,7 +72,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         answer
     }
 
-    async fn route(&self, head: &Parts, body: &mut Incoming, local: SocketAddr) -> Result<Answer, Refusal> {
+    async fn route(self: &Arc<Self>, head: &Parts, body: &mut Incoming, local: SocketAddr) -> Result<Answer, Refusal> {
         let route = route::find(head.uri.path())
             .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path"))?;
         if !route.has(&head.method) {
@@ -80,7 +87,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 
     async fn call(
-        &self,
+        self: &Arc<Self>,
         route: &Route,
         head: &Parts,
         body: &mut Incoming,
@@ -101,6 +108,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Endpoint::Health => Ok(health()),
             Endpoint::Devices => self.devices(head).await,
             Endpoint::Pipeline => self.pipeline(head).await,
+            Endpoint::Fleet => self.fleet(head).await,
+            Endpoint::Events => self.events(head).await,
             Endpoint::DeadLetters => self.dead_letters(head).await,
             Endpoint::RedriveDeadLetters => self.redrive_dead_letters(head, body).await,
             Endpoint::DeleteDeadLetters => self.delete_dead_letters(head, body).await,

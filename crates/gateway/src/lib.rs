@@ -13,6 +13,7 @@ mod answer;
 mod body;
 mod config;
 mod document;
+mod fleet;
 mod gateway;
 mod ingest;
 mod letters;

@@ -25,24 +25,29 @@ macro_rules! files {
 
 /// The files that the pages load, by name.
 pub(crate) const FILES: &[(&str, &str)] = &files![
+    "dashboard.css",
+    "dead-letters.css",
     "bars.js",
     "chart.js",
-    "dashboard.css",
     "dashboard.js",
-    "dead-letters.css",
     "dead-letters.js",
+    "device.js",
     "dom.js",
     "format.js",
     "gateway.js",
+    "health.js",
     "letter-filter.js",
     "letter-list.js",
     "letter.js",
     "login.js",
+    "overview.js",
     "printable.js",
     "reasons.js",
     "redrive.js",
     "scale.js",
     "shell.js",
+    "stream.js",
+    "table.js",
 ];
 
 /// A page of the dashboard.

@@ -62,6 +62,18 @@ impl<'a> Query<'a> {
         self.device(name)?.ok_or_else(|| Refusal::bad_request(format!("query parameter `{name}`: is missing")))
     }
 
+    /// A parameter that is a whole number, of at most nine digits.
+    pub fn whole(&self, name: &'static str) -> Result<Option<usize>, Refusal> {
+        let parse = |text: &str| {
+            let digits = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+            let whole = digits.then(|| text.parse().ok()).flatten();
+            whole.ok_or_else(|| {
+                Refusal::bad_request(format!("query parameter `{name}`: must be a whole number of at most 9 digits"))
+            })
+        };
+        self.get(name).map(parse).transpose()
+    }
+
     /// `limit`, from 1 to `maximum`.
     pub fn limit(&self, default: usize, maximum: usize) -> Result<usize, Refusal> {
         let Some(text) = self.get("limit") else { return Ok(default) };

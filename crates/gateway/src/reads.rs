@@ -83,7 +83,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
 
 /// One device's statistics, with the contract's members in the contract's order.
 #[derive(Serialize)]
-struct Statistics<'a> {
+pub(crate) struct Statistics<'a> {
     device_id: &'a str,
     count: u64,
     mean: Option<Number>,
@@ -98,15 +98,21 @@ struct Statistics<'a> {
     updated_at: Timestamp,
 }
 
-#[derive(Serialize)]
-struct Interval {
+/// A closed interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Interval {
     low: Number,
     high: Number,
 }
 
+impl From<ConfidenceInterval> for Interval {
+    fn from(of: ConfidenceInterval) -> Self {
+        Interval { low: Number(of.low), high: Number(of.high) }
+    }
+}
+
 impl<'a> Statistics<'a> {
-    fn new(device_id: &'a DeviceId, attributes: &StatisticsAttributes) -> Self {
-        let interval = |of: ConfidenceInterval| Interval { low: Number(of.low), high: Number(of.high) };
+    pub fn new(device_id: &'a DeviceId, attributes: &StatisticsAttributes) -> Self {
         Statistics {
             device_id: device_id.as_str(),
             count: attributes.count,
@@ -115,7 +121,7 @@ impl<'a> Statistics<'a> {
             standard_deviation: attributes.standard_deviation.map(Number),
             minimum: attributes.minimum.map(Number),
             maximum: attributes.maximum.map(Number),
-            mean_confidence_95: attributes.mean_confidence_95.map(interval),
+            mean_confidence_95: attributes.mean_confidence_95.map(Interval::from),
             anomaly_count: attributes.anomaly_count,
             first_timestamp: attributes.first_timestamp,
             last_timestamp: attributes.last_timestamp,

@@ -4,6 +4,7 @@
 //! been silent the longest.
 
 use crate::answer::Number;
+use crate::reads::Interval;
 use ports::StatisticsAttributes;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
@@ -37,6 +38,8 @@ pub(crate) struct StatisticsPoint {
     pub mean: Number,
     pub standard_deviation: Option<Number>,
     pub median: Number,
+    pub mean_confidence_95: Option<Interval>,
+    pub anomaly_count: u64,
 }
 
 /// What is known of one device, oldest first.
@@ -96,6 +99,8 @@ impl RecentActivity {
             mean: Number(mean),
             standard_deviation: attributes.standard_deviation.map(Number),
             median: Number(median),
+            mean_confidence_95: attributes.mean_confidence_95.map(Interval::from),
+            anomaly_count: attributes.anomaly_count,
         };
         self.lock().update(device_id, self.memory_bytes, |device, points| {
             match device.statistics.back_mut().filter(|last| last.timestamp == timestamp) {

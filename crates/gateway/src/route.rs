@@ -21,6 +21,10 @@ pub enum Endpoint {
     Devices,
     /// `GET /pipeline`.
     Pipeline,
+    /// `GET /fleet`: what the dashboard shows.
+    Fleet,
+    /// `GET /events`: the same, told as it changes.
+    Events,
     /// `GET /dead-letters`.
     DeadLetters,
     /// `POST /dead-letters/redrive`: dead letters back into the stream.
@@ -95,7 +99,7 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
 const FILES: &str = "/dashboard/{file}";
 
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 22] = [
+pub static ROUTES: [Route; 24] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -104,6 +108,8 @@ pub static ROUTES: [Route; 22] = [
     get("/health", Endpoint::Health, Access::Open, &[200]),
     get("/devices", Endpoint::Devices, Access::Read, READ),
     get("/pipeline", Endpoint::Pipeline, Access::Read, READ),
+    get("/fleet", Endpoint::Fleet, Access::Read, READ),
+    get("/events", Endpoint::Events, Access::Read, READ),
     get("/dead-letters", Endpoint::DeadLetters, Access::Read, READ),
     post("/dead-letters/redrive", Endpoint::RedriveDeadLetters, Access::Key, CHANGE),
     post("/dead-letters/delete", Endpoint::DeleteDeadLetters, Access::Key, CHANGE),

@@ -60,6 +60,7 @@ where
             drop(slot);
         });
     }
+    gateway.event_streams.close();
     // Closed first, so that who comes now is refused at once instead of left waiting.
     drop(listener);
     if timeout(gateway.limits.drain_time, draining.shutdown()).await.is_err() {

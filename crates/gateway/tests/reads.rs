@@ -244,7 +244,7 @@ async fn recent_shows_accepted_readings_and_the_statistics_of_successful_writes(
     let answer = server.get("/recent?device_id=d");
     let readings =
         r#"[{"timestamp":"2026-01-01T00:00:01Z","value":1.5},{"timestamp":"2026-01-01T00:00:02Z","value":2}]"#;
-    let statistics = r#"[{"timestamp":"2026-01-01T00:00:01Z","count":1,"mean":2,"standard_deviation":null,"median":1.5},{"timestamp":"2026-01-01T00:00:03Z","count":3,"mean":2,"standard_deviation":0.5,"median":1.5}]"#;
+    let statistics = r#"[{"timestamp":"2026-01-01T00:00:01Z","count":1,"mean":2,"standard_deviation":null,"median":1.5,"mean_confidence_95":null,"anomaly_count":0},{"timestamp":"2026-01-01T00:00:03Z","count":3,"mean":2,"standard_deviation":0.5,"median":1.5,"mean_confidence_95":null,"anomaly_count":0}]"#;
     let expected = format!(r#"{{"device_id":"d","readings":{readings},"statistics":{statistics}}}"#);
     assert_eq!(answer.text(), expected);
 }

@@ -11,6 +11,7 @@ Ends with "N passed, 0 failed"; the exit code is 0 only then.
 import argparse
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import traceback
@@ -21,6 +22,7 @@ from playwright.sync_api import sync_playwright
 
 import browser as browser_module
 import dead_letters
+import fleet
 from browser import CHROMIUM_FLAGS, Tab
 from pipeline import Pipeline, Results, eventually
 
@@ -111,13 +113,15 @@ def check_chart(results, visit):
     page = visit.page
     points = eventually(lambda: int(page.get_attribute("#chart .points", "data-count") or 0) >= 5)
     results.check("the chart draws readings as points", points)
-    for part, name in [("mean", "the running mean as a line"), ("median", "the median"), ("band", "the band of ±1 standard deviation")]:
+    for part, name in [("mean", "the running mean as a line"), ("median", "the median"), ("interval", "the mean's 95% interval"),
+                       ("band", "the band of ±1 standard deviation")]:
         drawn = eventually(lambda part=part: "L" in (page.get_attribute(f"#chart .{part}", "d") or ""))
         results.check(f"the chart draws {name}", drawn, page.get_attribute(f"#chart .{part}", "d"))
     box = page.locator("#chart .band").bounding_box()
     results.check("the band has an area", box and box["width"] > 50 and box["height"] > 5, box)
     labels = page.locator("#chart text").all_text_contents()
-    results.check("both axes are labelled", len(labels) >= 5 and any(":" in label for label in labels), labels)
+    results.check("both axes are labelled, and named", len(labels) >= 5 and any(":" in label for label in labels)
+                  and "Timestamp of the reading" in labels and any("unit" in label for label in labels), labels)
     page.hover("#chart", position={"x": 500, "y": 150})
     results.check("pointing shows a reading's exact values", page.is_visible("#tooltip") and "Reading" in page.inner_text("#tooltip"))
     page.mouse.move(2, 2)
@@ -136,20 +140,23 @@ def check_table(results, visit):
         heading = f'#devices th[data-key="{field}"]'
         for expected in ("descending", "ascending"):
             page.click(f"{heading} button")
+            eventually(lambda: (keys := [float(value) for value in visit.column(field)]) == sorted(keys, reverse=expected == "descending"), 5)
             keys = [float(value) for value in visit.column(field)]
             results.check(f"the table sorts by {field}, {expected}", page.get_attribute(heading, "aria-sort") == expected
                           and keys == sorted(keys, reverse=expected == "descending"), keys)
     page.click('#devices th[data-key="device_id"] button')
-    names = visit.names()
+    by_name = lambda: (names := visit.names()) == sorted(names, key=lambda name: [int(part) if part.isdigit() else part
+                                                                                  for part in re.split(r"(\d+)", name)]) and names
+    names = eventually(by_name)
+    results.check("by name, numbers are ordered as numbers", names, visit.names())
     wanted = names[-1]
     page.fill("#search", wanted.upper())
-    found = visit.names()
-    results.check("search leaves the devices whose names contain it",
-                  found == [name for name in names if wanted.lower() in name.lower()], found)
+    expected = [name for name in names if wanted.lower() in name.lower()]
+    results.check("search leaves the devices whose names contain it", eventually(lambda: visit.names() == expected), visit.names())
     page.fill("#search", "no such device")
-    results.check("search for nobody says so", visit.names() == [] and page.is_visible("#no-match"))
+    results.check("search for nobody says so", eventually(lambda: visit.names() == [] and page.is_visible("#no-match")))
     page.fill("#search", "")
-    results.check("an empty search shows all again", visit.names() == names)
+    results.check("an empty search shows all again", eventually(lambda: visit.names() == names), visit.names())
 
 
 def check_choice(results, visit, pipeline):
@@ -206,13 +213,17 @@ def check_worked_example(results, visit, pipeline):
     results.check("one page of the table holds 25 rows", page.locator(ROWS).count() == 25)
     first = visit.names()
     page.click("#page-next")
-    results.check("the next page holds the one that is left", len(visit.names()) == 1 and visit.names()[0] not in first, visit.names())
+    results.check("the next page holds the one that is left", eventually(
+        lambda: len(visit.names()) == 1 and visit.names()[0] not in first), visit.names())
     page.select_option("#page-size", "50")
-    results.check("a larger page holds them all", device in visit.names() and len(visit.names()) == DEVICES + 1, visit.names())
+    results.check("a larger page holds them all", eventually(
+        lambda: device in visit.names() and len(visit.names()) == DEVICES + 1), visit.names())
     results.check("a repeated reading is shown as a duplicate", eventually(lambda: visit.tile("duplicates") == 1), visit.tiles())
     results.check("a conflicting one is shown as a dead letter, with its reason", eventually(
         lambda: visit.tile("dead-letters") == 1 and page.is_visible('#dead-letter-reasons [data-reason="conflicting_duplicate"]')),
         visit.tiles())
+    link = page.get_attribute('#dead-letter-reasons [data-reason="conflicting_duplicate"] a', "href")
+    results.check("which leads to the dead letters of that reason", link == "/dashboard/dead-letters#reason=conflicting_duplicate", link)
     results.check("the page asks for a look at dead letters", page.is_visible("#dead-letter-state"))
     results.check("the tiles still add up", eventually(lambda: reconciles(visit), 30), visit.tiles())
 
@@ -282,6 +293,8 @@ def drive(results, browser, options, pipelines, data_dir):
     check_chart(results, visit)
     check_table(results, visit)
     check_choice(results, visit, pipeline)
+    fleet.check_overview(results, visit, pipeline)
+    fleet.check_events(results, visit)
     check_looks(results, browser, pipeline, options.screenshots)
     check_worked_example(results, visit, pipeline)
     check_theme_toggle(results, visit)
@@ -298,7 +311,7 @@ def main():
     parser.add_argument("--screenshots", type=pathlib.Path, help="where to write screenshots")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="a Chromium; none is ever downloaded")
     parser.add_argument("--files", help="take the scripts and styles from this folder, instead of those in the executable")
-    parser.add_argument("--only", choices=["fleet", "letters"], help="drive one of the pages alone")
+    parser.add_argument("--only", choices=["fleet", "letters", "many"], help="drive one of the pages alone")
     options = parser.parse_args()
     browser_module.files = options.files
     options.binary = os.path.abspath(options.binary)
@@ -308,7 +321,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="streamgauge-page-") as temporary, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=CHROMIUM_FLAGS)
         try:
-            for name, drive_it in [("fleet", drive), ("letters", dead_letters.drive)]:
+            for name, drive_it in [("fleet", drive), ("letters", dead_letters.drive), ("many", fleet.drive_many)]:
                 if options.only in (None, name):
                     drive_it(results, browser, options, pipelines, temporary)
         except Exception:

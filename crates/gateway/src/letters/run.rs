@@ -16,7 +16,7 @@ use ports::{Clock, EventStream};
 use redrive::{
     Assignment, Filter, Letter, Observer, Outcome, PayloadOnly, QueueError, ReasonCode, Repairs, Run, RunOptions, Tally,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use telemetry::{DeviceId, RejectReason, Timestamp};
@@ -30,15 +30,26 @@ const ASSIGNMENTS_MAX: usize = 16;
 #[serde(deny_unknown_fields, default)]
 struct Selection {
     ids: Vec<String>,
+    #[serde(deserialize_with = "given")]
     reason: Option<RejectReason>,
+    #[serde(deserialize_with = "given")]
     device_id: Option<String>,
+    #[serde(deserialize_with = "given")]
     since: Option<Timestamp>,
+    #[serde(deserialize_with = "given")]
     until: Option<Timestamp>,
+    #[serde(deserialize_with = "given")]
     text: Option<String>,
     set: Vec<String>,
     bodies: HashMap<String, String>,
     all_reasons: bool,
+    #[serde(deserialize_with = "given")]
     after: Option<String>,
+}
+
+/// What is there must say something: a condition that is `null` by mistake must not select every letter.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// What became, or would become, of a letter.
@@ -157,10 +168,6 @@ fn options(selection: &Selection, until: Timestamp, tolerance_seconds: u64) -> R
         since: selection.since,
         until: Some(until),
     };
-    if !selection.set.is_empty() && selection.text.is_none() && !filter.is_narrow() {
-        let message = "`set`: changes every letter that it meets: name them by ids, reason, device_id, since or text";
-        return Err(Refusal::bad_request(message));
-    }
     let assignments = selection.set.iter().enumerate().map(|(index, text)| {
         Assignment::parse(text).map_err(|rule| Refusal::bad_request(format!("`set[{index}]`: {rule}")))
     });

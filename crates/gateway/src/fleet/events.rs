@@ -1,0 +1,93 @@
+//! The state of the fleet as server-sent events: one when a page connects, and then one a second while it changes.
+
+use super::table::TableQuery;
+use crate::answer::{Answer, Refusal, stream_answer};
+use crate::{Gateway, PipelineView};
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use ports::EventStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// The most pages that are told at once; further ones are 503.
+const STREAMS_MAX: usize = 64;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Says that nothing has changed, so that the page knows that it is still told.
+const SAME: &[u8] = b"event: same\ndata: {}\n\n";
+
+/// The pages that are told, and the word that ends them all.
+pub(crate) struct EventStreams {
+    slots: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for EventStreams {
+    fn default() -> Self {
+        EventStreams { slots: Arc::new(Semaphore::new(STREAMS_MAX)), closing: watch::Sender::new(false) }
+    }
+}
+
+impl EventStreams {
+    /// Ends every stream, now and from now on: a server that shuts down waits for its answers to end.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
+    pub(crate) async fn events(self: &Arc<Self>, head: &Parts) -> Result<Answer, Refusal> {
+        let query = TableQuery::parse(head)?;
+        let slot = Arc::clone(&self.event_streams.slots).try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::unavailable("too many dashboards are open: try again"))?;
+        // What cannot be read is said by the answer's status.
+        let first = self.event(&query).await?;
+        let (events, answer) = mpsc::channel(1);
+        tokio::spawn(tell(Arc::clone(self), query, events, first, slot));
+        Ok(stream_answer("text/event-stream", answer))
+    }
+
+    async fn event(&self, query: &TableQuery) -> Result<Bytes, Refusal> {
+        self.with_state(query, |state| {
+            // Our own structs, with string keys and finite numbers, always serialise; JSON on one line has no line feed.
+            let state = serde_json::to_vec(state).unwrap_or_default();
+            Bytes::from([b"event: state\ndata: ", state.as_slice(), b"\n\n"].concat())
+        })
+        .await
+    }
+}
+
+/// Tells one page until it goes, the server ends, or the storage cannot be read: the page then asks again.
+async fn tell<S: EventStream + 'static, V: PipelineView + 'static>(
+    gateway: Arc<Gateway<S, V>>,
+    query: TableQuery,
+    events: mpsc::Sender<Bytes>,
+    first: Bytes,
+    slot: OwnedSemaphorePermit,
+) {
+    let mut closing = gateway.event_streams.closing.subscribe();
+    let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = first.clone();
+    let mut said = first;
+    loop {
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => break,
+            sent = events.send(said) => if sent.is_err() { break },
+        }
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => break,
+            () = events.closed() => break,
+            _ = ticks.tick() => {}
+        }
+        let Ok(event) = gateway.event(&query).await else { break };
+        said = if event == last { Bytes::from_static(SAME) } else { event.clone() };
+        last = event;
+    }
+    drop(slot);
+    if gateway.event_streams.slots.available_permits() == STREAMS_MAX {
+        gateway.snapshots.forget().await;
+    }
+}

@@ -1,0 +1,75 @@
+"""Measures how fast the dashboard's page opens, and how much it loads, with many devices.
+
+    python measure_page.py --binary PATH_OF_STREAMGAUGE [--devices 10000] [--loads 20]
+
+A load is measured in a browser without a cache, from the beginning of the navigation until table, charts and numbers are
+on the screen; its size is everything that came over the network until then.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+
+from playwright.sync_api import sync_playwright
+
+from browser import CHROMIUM_FLAGS
+from pipeline import Pipeline, eventually
+
+# Notes the first frame in which everything stands.
+WATCH = """
+const isThere = () => document.querySelectorAll('#devices tbody tr').length >= 25 && document.querySelector('#means .bar rect')
+    && document.querySelector('#freshness .bar rect') && (document.querySelector('#chart .points')?.getAttribute('d') ?? '') !== ''
+    && document.querySelector('#numbers dd').dataset.value;
+const look = () => (isThere() ? requestAnimationFrame(() => { window.openedAfter ??= performance.now(); }) : requestAnimationFrame(look));
+requestAnimationFrame(look);
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True, help="the streamgauge executable")
+    parser.add_argument("--devices", type=int, default=10_000)
+    parser.add_argument("--loads", type=int, default=20)
+    parser.add_argument("--chromium", default="/usr/bin/chromium", help="a Chromium; none is ever downloaded")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="streamgauge-measure-") as temporary, sync_playwright() as playwright:
+        pipeline = Pipeline(os.path.abspath(options.binary), os.path.join(temporary, "data"))
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=CHROMIUM_FLAGS)
+        try:
+            measure(browser, pipeline, options)
+        finally:
+            browser.close()
+            pipeline.stop()
+
+
+def measure(browser, pipeline, options):
+    code, printed = pipeline.command("send", "--devices", str(options.devices), "--readings", "12", "--format", "json", timeout=600)
+    if code:
+        raise SystemExit(f"send exited with {code}: {printed}")
+    eventually(lambda: pipeline.call("/pipeline")[1]["pending"] == 0, 120)
+    times, sizes = zip(*(load(browser, pipeline) for _ in range(options.loads)))
+    ordered = sorted(times)
+    print(f"{options.devices:,} devices, {options.loads} loads: median {statistics.median(times):.0f} ms, slowest {ordered[-1]:.0f} ms, "
+          f"largest {max(sizes) / 1000:.0f} KB")
+
+
+def load(browser, pipeline):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    sizes = []
+    # A stream of events never finishes: its parts count as they come.
+    session.on("Network.dataReceived", lambda event: sizes.append(event["dataLength"]))
+    session.on("Network.responseReceived", lambda event: sizes.append(event["response"]["encodedDataLength"]))
+    page.goto(pipeline.ready["dashboard"], wait_until="commit")
+    page.wait_for_function("() => window.openedAfter !== undefined")
+    opened = page.evaluate("() => window.openedAfter")
+    context.close()
+    return opened, sum(sizes)
+
+
+if __name__ == "__main__":
+    main()
