@@ -95,7 +95,7 @@ export class BarChart {
   drawBars() {
     const { model, x, y } = this;
     this.marks.replaceChildren(...model.bars.map((bar) => {
-      const node = svgElement('g', { class: 'bar' });
+      const node = svgElement('g', { class: 'bar', 'data-count': bar.segments.reduce((sum, { value }) => sum + value, 0) });
       const [from, to] = [x(bar.from), x(bar.to)];
       const gap = model.padding ? (to - from) * model.padding : to - from > 6 ? 1 : 0;
       let below = 0;

@@ -135,7 +135,7 @@ impl Distribution {
         // Devices that measure different things: some in units, some in millions.
         let positive = values.partition_point(|value| *value <= 0.0);
         let least = values.get(positive).copied().unwrap_or(highest);
-        let logarithmic = positive * 10 <= values.len() && least > 0.0 && highest / least >= LOGARITHMIC_FROM;
+        let logarithmic = positive * 10 <= values.len() && spans_magnitudes(&values[positive..]);
         let (low, high) = if logarithmic { (least.log10(), highest.log10()) } else { fenced(&values, lowest, highest) };
         let bars = if low < high { BARS.min(values.len().max(4)) } else { 1 };
         let edge = |index: usize| {
@@ -157,6 +157,12 @@ impl Distribution {
         let edges = edges.into_iter().map(Number).collect();
         Some(Distribution { logarithmic, edges, bars: counts, below: below as u64, above: (values.len() - end) as u64 })
     }
+}
+
+/// Whether numbers above zero, in order, lie far apart even without the lowest and the highest twentieth.
+fn spans_magnitudes(sorted: &[f64]) -> bool {
+    let at = |fraction: f64| sorted.get((sorted.len().saturating_sub(1) as f64 * fraction).round() as usize);
+    at(0.05).zip(at(0.95)).is_some_and(|(low, high)| high / low >= LOGARITHMIC_FROM)
 }
 
 /// The range without what lies far outside: Tukey's far-out fences, three interquartile ranges beyond the quartiles.

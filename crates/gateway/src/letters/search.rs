@@ -159,11 +159,12 @@ fn shown(letter: DeadLetter) -> Shown {
 }
 
 fn parts(payload: &[u8], problem: Option<&Spot>) -> Payload {
-    let (start, length) = problem.map_or((payload.len(), 0), |spot| (spot.offset, spot.length));
+    let (offset, length) = problem.map_or((payload.len(), 0), |spot| (spot.offset, spot.length));
+    let start = whole_character(payload, offset);
     let from = if problem.is_some() { start.saturating_sub(AROUND_BYTES) } else { 0 };
     let from = character_start(payload, from);
     // Of what is wrong, and of what is not marked at all, so much is shown.
-    let end = start + length;
+    let end = character_end(payload, offset + length);
     let wrong_end = if length > AROUND_BYTES { character_start(payload, start + AROUND_BYTES) } else { end };
     let before_end = if problem.is_some() { start } else { character_start(payload, start.min(2 * AROUND_BYTES)) };
     let after_end = match problem {
@@ -194,6 +195,19 @@ fn lines(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The start of the character in whose middle `at` lies; `at` itself where the bytes there are none.
+fn whole_character(bytes: &[u8], at: usize) -> usize {
+    let start = character_start(bytes, at);
+    let character = bytes.get(start..character_end(bytes, at)).unwrap_or_default();
+    if std::str::from_utf8(character).is_ok() { start } else { at }
+}
+
+/// The end of the character in whose middle `at` lies.
+fn character_end(bytes: &[u8], at: usize) -> usize {
+    let is_inner = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (at..=at + 3).find(|at| !is_inner(*at)).unwrap_or(at)
 }
 
 /// The start of the character in whose middle `at` lies.
