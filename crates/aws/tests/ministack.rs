@@ -1,8 +1,10 @@
-//! DynamoDB, SQS and S3 against ministack, at the endpoint in `STREAMGAUGE_MINISTACK_ENDPOINT`: `.ci/ministack-tests`
+//! DynamoDB, SQS, S3 and Firehose against ministack, at the endpoint in `STREAMGAUGE_MINISTACK_ENDPOINT`: `.ci/ministack-tests`
 //! starts it, runs these tests and ends it. Each test has a table, queue and bucket of its own.
 
 #[path = "ministack/archive.rs"]
 mod archive;
+#[path = "ministack/curated_delivery.rs"]
+mod curated_delivery;
 #[path = "ministack/dead_letters.rs"]
 mod dead_letters;
 #[path = "ministack/faults/mod.rs"]
