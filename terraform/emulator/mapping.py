@@ -55,7 +55,7 @@ class Mapping:
 
     def is_done(self):
         """Whether every record that stands in the stream now has been processed."""
-        last = {shard: number for shard, number, *_ in self.world.services.records(self.world.stream)}
+        last = {record.shard: record.sequence_number for record in self.world.services.records(self.world.stream)}
         try:
             done = json.loads(self.checkpoints.read_text())["done"]
         except (FileNotFoundError, IsADirectoryError):

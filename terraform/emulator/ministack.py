@@ -51,7 +51,8 @@ def running(executable, scratch, port, dynamodb_endpoint):
     }
     log = scratch / "ministack.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([executable], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        # In a session of its own, so that Ctrl-C does not end it before the stack is removed.
+        process = subprocess.Popen([executable], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         try:
             if not started(process, endpoint):
                 raise Failure(f"{log.read_text(errors='replace')[-4000:]}\nministack did not start")

@@ -11,6 +11,7 @@ import decimal
 import fractions
 import hashlib
 import json
+import math
 import re
 import statistics
 
@@ -23,10 +24,17 @@ TOLERANCE_SECONDS = 300
 PRECISION = fractions.Fraction(1, 10**13)
 
 
+# Medians are exact while the distinct values fit into the sketch, which is for some 250 to 450 decimals; then its rank may
+# be off by this much.
+DISTINCT_VALUES_EXACT = 200
+RANK_ERROR = fractions.Fraction(1, 100)
+
+
 class Rejected(Exception):
     """A record or reading that can never be counted; its argument is the reason's code."""
 
 
+Record = collections.namedtuple("Record", "shard sequence_number partition_key data arrived_ns")
 Reading = collections.namedtuple("Reading", "device_id instant_ns event_id value")
 
 
@@ -40,7 +48,7 @@ def instant_ns(text):
     return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 
-def reading(device_id, members, now_ns):
+def reading(device_id, members, arrived_ns):
     value = members.get("value")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAGNITUDE_MAX:
         raise Rejected("invalid_reading")
@@ -48,13 +56,13 @@ def reading(device_id, members, now_ns):
         at = instant_ns(members["timestamp"])
     except (KeyError, TypeError, ValueError):
         raise Rejected("invalid_reading") from None
-    if at > now_ns + TOLERANCE_SECONDS * 10**9:
+    if at > arrived_ns + TOLERANCE_SECONDS * 10**9:
         raise Rejected("future_timestamp")
     return Reading(device_id, at, members.get("event_id"), float(value))
 
 
-def readings(partition_key, data, now_ns):
-    """The readings of one record that is no aggregate."""
+def parts(partition_key, data):
+    """The device of a record that is no aggregate, and its readings: each one's members, and its payload as a dead letter."""
     try:
         body = json.loads(data.decode())
     except ValueError:
@@ -64,7 +72,17 @@ def readings(partition_key, data, now_ns):
         raise Rejected("invalid_reading")
     if device_id != partition_key:
         raise Rejected("partition_key_mismatch")
-    return [reading(device_id, members, now_ns) for members in body.get("readings", [body])]
+    if "readings" not in body:
+        return device_id, [(body, data)]
+    return device_id, [(each, json.dumps({"device_id": device_id, **each}).encode()) for each in body["readings"]]
+
+
+def canonical(payload):
+    """A payload as one of its readings would be written: members in order, numbers alike. What is no JSON, as it is."""
+    try:
+        return json.dumps(json.loads(payload.decode()), sort_keys=True).encode()
+    except ValueError:
+        return payload
 
 
 def varint(data, at):
@@ -104,38 +122,45 @@ def unpacked(partition_key, data):
 
 
 class Oracle:
-    """What must have become of `records`, as `Services.records` gives them."""
+    """What must have become of these records, in this order."""
 
-    def __init__(self, records, now_ns):
+    def __init__(self, records):
         self.values = collections.defaultdict(dict)
         # (reason, payload) of each dead letter, as often as there must be one of its own.
         self.letters = collections.Counter()
         self.duplicates = 0
-        for _, _, partition_key, data in records:
-            self.judge(partition_key, data, now_ns)
+        for record in records:
+            self.judge(record)
 
-    def judge(self, partition_key, data, now_ns):
+    def judge(self, record):
         try:
-            parts = unpacked(partition_key, data)
+            records = unpacked(record.partition_key, record.data)
         except Rejected as rejected:
-            self.letters[rejected.args[0], data] += 1
+            self.reject(rejected, record.data)
             return
-        for key, part in parts:
+        for partition_key, data in records:
             try:
-                for each in readings(key, part, now_ns):
-                    self.count(each, part)
+                device_id, readings = parts(partition_key, data)
             except Rejected as rejected:
-                self.letters[rejected.args[0], part] += 1
+                self.reject(rejected, data)
+                continue
+            for members, payload in readings:
+                try:
+                    self.count(reading(device_id, members, record.arrived_ns))
+                except Rejected as rejected:
+                    self.reject(rejected, payload)
 
-    def count(self, each, data):
+    def reject(self, rejected, payload):
+        self.letters[rejected.args[0], canonical(payload)] += 1
+
+    def count(self, each):
         counted = self.values[each.device_id]
         first = counted.setdefault((each.instant_ns, each.event_id), each)
         if first is each:
             return
-        if first.value == each.value:
-            self.duplicates += 1
-        else:
-            self.letters["conflicting_duplicate", data] += 1
+        if first.value != each.value:
+            raise Rejected("conflicting_duplicate")
+        self.duplicates += 1
 
     def total(self):
         """How many readings and dead letters stand in the stream."""
@@ -147,20 +172,29 @@ class Oracle:
 
 
 def exact(counted):
-    values = [fractions.Fraction(each.value) for each in counted]
+    """The statistics of these readings: each the least and the greatest that it may be."""
+    values = sorted(fractions.Fraction(each.value) for each in counted)
     mean = sum(values) / len(values)
     squares = sum((value - mean) ** 2 for value in values)
     instants = [each.instant_ns for each in counted]
-    return {
+    found = {
         "count": len(values),
         "mean": mean,
-        "median": statistics.median(values),
         "standard_deviation": root(squares / (len(values) - 1)) if len(values) > 1 else None,
-        "minimum": min(values),
-        "maximum": max(values),
+        "minimum": values[0],
+        "maximum": values[-1],
         "first_timestamp": min(instants),
         "last_timestamp": max(instants),
     }
+    return {"median": median(values), **{name: (value, value) for name, value in found.items()}}
+
+
+def median(values):
+    middle = statistics.median(values)
+    if len(set(values)) <= DISTINCT_VALUES_EXACT:
+        return middle, middle
+    reach = math.ceil(RANK_ERROR * len(values))
+    return values[(len(values) - 1) // 2 - reach], values[len(values) // 2 + reach]
 
 
 def root(square):
@@ -172,22 +206,23 @@ def root(square):
 
 def differences(item, expected):
     """What an item of the table says otherwise than it must, as sentences."""
-    scale = max(abs(expected["minimum"]), abs(expected["maximum"]))
-    for name, value in expected.items():
+    slack = PRECISION * max(abs(expected["minimum"][0]), abs(expected["maximum"][0]))
+    for name, (least, greatest) in expected.items():
         shown = item.get(name)
-        if value is None or shown is None:
-            same = value is shown
+        if least is None or shown is None:
+            same = least is shown
         elif name.endswith("_timestamp"):
-            same = instant_ns(shown) == value
+            same = instant_ns(shown) == least
         elif name == "count":
-            same = int(shown) == value
+            same = int(shown) == least
         else:
-            same = abs(fractions.Fraction(shown) - value) <= PRECISION * scale
+            same = least - slack <= fractions.Fraction(shown) <= greatest + slack
         if not same:
-            yield f"{name} is {shown}, and must be {float(value) if isinstance(value, fractions.Fraction) else value}"
+            bounds = sorted({float(bound) if isinstance(bound, fractions.Fraction) else bound for bound in (least, greatest)})
+            yield f"{name} is {shown}, and must be {' to '.join(map(str, bounds))}"
 
 
 def letter_of(body):
     """A dead letter's id, and its reason and payload."""
     letter = json.loads(body)
-    return letter["id"], (letter["reason"], base64.b64decode(letter["payload_base64"]))
+    return letter["id"], (letter["reason"], canonical(base64.b64decode(letter["payload_base64"])))

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import http.server
 import json
+import sys
 import threading
 import urllib.parse
 
@@ -67,6 +68,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        # A poller that is killed leaves its connections as they are.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Proxy:
     """Where the function finds DynamoDB, and `streamgauge` Kinesis."""
 
@@ -75,8 +85,7 @@ class Proxy:
         self.lock = threading.Lock()
         self.device = None
         self.befallen = 0
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.proxy = self
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
 

@@ -8,6 +8,7 @@ import urllib.request
 import xml.etree.ElementTree
 
 from .failure import Failure
+from .oracle import Record
 from .stack import REGION
 
 # The protocol of each service whose calls are JSON: what its actions are prefixed by, and its JSON's version.
@@ -33,6 +34,8 @@ class Services:
                 return answer.read()
         except urllib.error.HTTPError as error:
             raise Failure(f"{service} answers {error.code}: {error.read()[:500].decode(errors='replace')}") from error
+        except OSError as error:
+            raise Failure(f"{service} gives no answer: {error}") from error
 
     def call(self, service, action, **members):
         """The answer of a call whose request and answer are JSON."""
@@ -48,7 +51,7 @@ class Services:
         return self.call("kinesis", "PutRecord", StreamName=stream, PartitionKey=partition_key, Data=encoded)
 
     def records(self, stream):
-        """Every record of the stream as (shard, sequence number, partition key, data), each shard's in order."""
+        """Every record of the stream, each shard's in order."""
         records = []
         for shard in self.call("kinesis", "ListShards", StreamName=stream)["Shards"]:
             start = {"StreamName": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
@@ -56,8 +59,8 @@ class Services:
             while iterator:
                 page = self.call("kinesis", "GetRecords", ShardIterator=iterator, Limit=10000)
                 for record in page["Records"]:
-                    place = (shard["ShardId"], record["SequenceNumber"])
-                    records.append((*place, record["PartitionKey"], base64.b64decode(record["Data"])))
+                    data, arrived_ns = base64.b64decode(record["Data"]), int(record["ApproximateArrivalTimestamp"] * 10**9)
+                    records.append(Record(shard["ShardId"], record["SequenceNumber"], record["PartitionKey"], data, arrived_ns))
                 iterator = page.get("NextShardIterator") if page["Records"] else None
         return records
 

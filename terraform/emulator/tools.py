@@ -63,12 +63,17 @@ def target_directory():
     return pathlib.Path(json.loads(said[said.index("{"):])["target_directory"])
 
 
-def function_zip():
+def function_zip(tools):
     """The zip that a user deploys, for this machine's processor, as docs/deploy.md builds it."""
-    tools = environment("lambda")
     path = {"PATH": f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     build("the function", [tools / "bin/cargo-lambda", "lambda", "build", "--release", "--x86-64", "--locked"], path)
     return target_directory() / "lambda/aggregator/bootstrap.zip"
+
+
+def check_command(path):
+    """Whether it is one that knows AWS: said now rather than after minutes."""
+    said = subprocess.run([path, "send", "--kinesis", "x", "--jsonl", "/dev/null"], env={}, capture_output=True, text=True).stderr
+    demand("built without AWS" not in said, f"{path} was built without AWS: it needs `--features aws`")
 
 
 def command():

@@ -23,6 +23,7 @@ class World:
     streamgauge: pathlib.Path
     services: Services
     proxy: Proxy
+    cargo_lambda: pathlib.Path
     outputs: dict
     devices: int
     readings: int
@@ -48,9 +49,13 @@ class World:
         return self.outputs["table_name"]
 
     def command(self, *arguments, **options):
-        """A process of `streamgauge` that is about to run."""
+        """A process of `streamgauge`."""
+        return self.process(self.streamgauge, *arguments, **options)
+
+    def process(self, *command, **options):
+        """A process that finds the emulator as it would find AWS."""
         variables = {**variables_without_accounts(), **self.variables}
-        return subprocess.Popen([self.streamgauge, *map(str, arguments)], env=variables, stdout=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen([str(part) for part in command], env=variables, stdout=subprocess.PIPE, text=True, **options)
 
     def run(self, *arguments, text=""):
         """What `streamgauge` prints as JSON."""
@@ -61,7 +66,7 @@ class World:
 
     def oracle(self):
         """What must come of what stands in the stream now."""
-        return Oracle(self.services.records(self.stream), time.time_ns())
+        return Oracle(self.services.records(self.stream))
 
     def statistics(self):
         """The table's statistics, by device."""

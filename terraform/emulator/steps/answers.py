@@ -39,11 +39,11 @@ connection.execute(f'''COPY (SELECT device_id, CAST(revision AS BIGINT) AS revis
 
 def lines(records):
     """What Firehose makes of records: those of an aggregate each for itself, one a line. What is no UTF-8 is read as such by Athena."""
-    for _, _, partition_key, data in records:
+    for record in records:
         try:
-            parts = oracle.unpacked(partition_key, data)
+            parts = oracle.unpacked(record.partition_key, record.data)
         except oracle.Rejected:
-            parts = [(partition_key, data)]
+            parts = [(record.partition_key, record.data)]
         for _, part in parts:
             yield part.decode(errors="replace").replace("\n", " ").replace("\r", " ").replace("\x01", " ")
 
@@ -136,5 +136,5 @@ def demand_oracle(expected, answers):
     devices = {row["device_id"]: row for row in answers["latest_statistics"]}
     demand(devices.keys() == expected.statistics().keys(), "Athena has statistics of other devices")
     for device, exact in expected.statistics().items():
-        row = devices[device]
-        demand(int(row["count"]) == exact["count"] and abs(float(row["mean"]) - float(exact["mean"])) <= 1e-9 * max(1.0, abs(float(exact["mean"]))), f"Athena's statistics of {device} are {row}")
+        row, count, mean = devices[device], exact["count"][0], float(exact["mean"][0])
+        demand(int(row["count"]) == count and abs(float(row["mean"]) - mean) <= 1e-9 * max(1.0, abs(mean)), f"Athena's statistics of {device} are {row}")

@@ -26,9 +26,14 @@ def is_test(body):
     return json.loads(body).get("Event") == "s3:TestEvent"
 
 
+def in_queue(world):
+    """The messages of dead letters: body, and attributes."""
+    return [message for message in world.services.messages(world.outputs["dead_letter_queue_url"]) if not is_test(message[0])]
+
+
 def run(world):
     expected = world.oracle().letters
-    messages = [message for message in world.services.messages(world.outputs["dead_letter_queue_url"]) if not is_test(message[0])]
+    messages = in_queue(world)
     queued = dict(letter_of(body) for body, _ in messages)
     demand_letters("the queue's dead letters", queued, expected)
     for body, attributes in messages:
