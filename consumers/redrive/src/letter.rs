@@ -1,6 +1,7 @@
 //! What stands in a dead-letter queue.
 
 use crate::lambda_failure::LambdaFailure;
+use crate::notification::is_test_message;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ports::DeadLetter;
@@ -21,6 +22,8 @@ pub enum Letter {
         id: String,
         /// The text.
         text: String,
+        /// What it is instead, for people.
+        why: String,
     },
 }
 
@@ -73,8 +76,16 @@ impl Letter {
         }
         match LambdaFailure::parse(text) {
             Some(failure) => Letter::LambdaFailure(failure),
-            None => Letter::Unreadable { id: hash(text.as_bytes()), text: text.to_owned() },
+            None if is_test_message(text) => {
+                Self::unreadable(text, "is the message by which S3 tried the queue when it was set up: purge it")
+            }
+            None => Self::unreadable(text, "is neither a dead letter nor a failure record of Lambda"),
         }
+    }
+
+    /// What cannot be read as a letter, and why.
+    pub fn unreadable(text: &str, why: impl Into<String>) -> Self {
+        Letter::Unreadable { id: hash(text.as_bytes()), text: text.to_owned(), why: why.into() }
     }
 
     /// The id: the same for every copy.
@@ -100,7 +111,7 @@ impl Letter {
         match self {
             Letter::Rejected(letter) => letter.detail.clone(),
             Letter::LambdaFailure(failure) => failure.to_string(),
-            Letter::Unreadable { .. } => "neither a dead letter nor a failure record of Lambda".to_owned(),
+            Letter::Unreadable { why, .. } => why.clone(),
         }
     }
 

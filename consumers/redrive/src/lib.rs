@@ -8,11 +8,17 @@
 //!   half-way can be run again: a reading put twice has one identity, and is counted once.
 //!
 //! Deciding ([`decide`]) is pure. Where letters come from and go to are small traits, so that one machine and AWS share
-//! all of it: [`DeadLetters`], [`Intents`], [`FailedRecords`], and [`ports::EventStream`].
+//! all of it: [`DeadLetters`], [`Intents`], [`FailedRecords`], and [`ports::EventStream`]. For AWS they are built upon a
+//! queue of messages and an archive ([`MessageLetters`], [`PayloadStreamArchive`]), which are ports too.
 
+mod archived;
+mod copies;
+mod failed_records;
 mod lambda_failure;
 mod letter;
 mod locate;
+mod message_letters;
+mod notification;
 mod pace;
 mod plan;
 mod printable;
@@ -23,9 +29,11 @@ mod repair_file;
 mod run;
 mod summary;
 
+pub use failed_records::PayloadStreamArchive;
 pub use lambda_failure::{FetchedRecords, LambdaFailure};
 pub use letter::{Filter, Letter, ReasonCode};
 pub use locate::{Spot, locate};
+pub use message_letters::{HOLD, MessageLetters};
 pub use pace::Pace;
 pub use plan::{Decision, Rules, decide};
 pub use printable::{printable, printable_bytes, printable_line};

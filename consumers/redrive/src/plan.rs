@@ -10,6 +10,8 @@ use telemetry::{RejectReason, Timestamp};
 pub enum Decision {
     /// Put these records into the stream, then delete the letter.
     Send(Records),
+    /// Put these records into the stream, and keep the letter: others of it are lost, as the text says.
+    SendPart(Records, String),
     /// Leave it: it would only come back.
     Skip(String),
     /// It cannot be sent as it is, or not with this repair.
@@ -30,7 +32,9 @@ pub fn decide(letter: &Letter, fetched: Option<&FetchedRecords>, repairs: &Repai
     match letter {
         Letter::Rejected(_) => decide_on_reading(letter, repairs, rules),
         Letter::LambdaFailure(_) => decide_on_failure(letter, fetched, repairs),
-        Letter::Unreadable { .. } => Decision::Refuse("is no dead letter: read it, then purge it".to_owned()),
+        Letter::Unreadable { .. } => {
+            Decision::Refuse(format!("{}: it cannot be sent, read it and purge it", letter.detail()))
+        }
     }
 }
 
@@ -62,16 +66,19 @@ fn decide_on_failure(letter: &Letter, fetched: Option<&FetchedRecords>, repairs:
         let why = "is a batch that Lambda gave up: some of it may have been counted, and mended it would count twice";
         return Decision::Refuse(why.to_owned());
     }
-    match fetched {
-        None => Decision::Refuse("its records could not be fetched".to_owned()),
-        Some(FetchedRecords { lost, .. }) if *lost > 0 => {
-            Decision::Refuse(format!("{lost} of its records have expired and are lost: {}", letter.detail()))
-        }
-        Some(FetchedRecords { records, .. }) if records.is_empty() => Decision::Refuse("holds no records".to_owned()),
-        Some(FetchedRecords { records, .. }) => {
-            let readings = records.iter().map(|record| telemetry::count_readings(&record.data)).sum();
-            Decision::Send(Records { entries: records.clone(), readings })
-        }
+    let (Some(fetched), Letter::LambdaFailure(failure)) = (fetched, letter) else {
+        return Decision::Refuse("its records could not be fetched".to_owned());
+    };
+    let FetchedRecords { records, lost, note } = fetched;
+    let readings = records.iter().map(|record| telemetry::count_readings(&record.data)).sum();
+    let send = Records { entries: records.clone(), readings };
+    let note = note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
+    let why = format!("{lost} of its {} records are lost: {}{note}", failure.batch_size, failure.range());
+    match (records.is_empty(), *lost > 0) {
+        (true, true) => Decision::Refuse(why),
+        (false, true) => Decision::SendPart(send, why),
+        (true, false) => Decision::Refuse("holds no records".to_owned()),
+        (false, false) => Decision::Send(send),
     }
 }
 
@@ -177,7 +184,7 @@ mod tests {
         assert_eq!(letter.reason(), ReasonCode::LambdaFailure);
         assert_eq!(letter.detail(), "RetryAttemptsExhausted: 2 records of shardId-000000000001, 1 to 2");
         let record = StreamEntry { partition_key: "k".to_owned(), data: READING.as_bytes().to_vec() };
-        let fetched = FetchedRecords { records: vec![record.clone(), record], lost: 0 };
+        let fetched = FetchedRecords { records: vec![record.clone(), record], ..FetchedRecords::default() };
         let decide =
             |fetched: &FetchedRecords, repairs: &Repairs| super::decide(&letter, Some(fetched), repairs, rules());
         let none = Repairs::default();
@@ -186,7 +193,15 @@ mod tests {
         );
         assert!(matches!(decide(&fetched, &set("value=1")), Decision::Refuse(why) if why.contains("count twice")));
         let expired = FetchedRecords { lost: 1, ..fetched.clone() };
-        assert!(matches!(decide(&expired, &none), Decision::Refuse(why) if why.contains("lost")));
+        let range = "1 of its 2 records are lost: s, shardId-000000000001, 1 to 2, arrived 2026-01-01T00:00:00Z to";
+        assert!(
+            matches!(decide(&expired, &none), Decision::SendPart(records, why) if records.entries.len() == 2 && why.starts_with(range))
+        );
+        let all_gone = FetchedRecords { records: Vec::new(), lost: 2, note: Some("archived nowhere".to_owned()) };
+        assert!(
+            matches!(decide(&all_gone, &none), Decision::Refuse(why) if why.starts_with("2 of its 2 records are lost")
+            && why.ends_with("; archived nowhere"))
+        );
         assert!(matches!(super::decide(&letter, None, &none, rules()), Decision::Refuse(_)));
 
         let with_payload = format!(
@@ -197,6 +212,13 @@ mod tests {
             panic!("no payload")
         };
         assert_eq!((records[0].data.as_slice(), id.as_str()), (b"{}".as_slice(), letter.id()));
+        // AWS writes the event as a string.
+        let event = r#"{"Records":[{"kinesis":{"partitionKey":"k","data":"e30="},"eventID":"e"}]}"#;
+        let as_text = format!("{metadata},\"payload\":{}}}", serde_json::Value::String(event.to_owned()));
+        let Letter::LambdaFailure(LambdaFailure { records: Some(text_records), .. }) = Letter::parse(&as_text) else {
+            panic!("no payload")
+        };
+        assert_eq!(text_records, records);
         assert!(matches!(Letter::parse("{\"KinesisBatchInfo\":1}"), Letter::Unreadable { .. }));
     }
 }

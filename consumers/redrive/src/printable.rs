@@ -67,6 +67,42 @@ mod tests {
         assert_eq!(printable_bytes(b"\xff\xfe{\x00\x7f\n"), "\\xff\\xfe{\\u0000\\u007f\\u000a");
     }
 
+    /// The characters of a class of Unicode's own properties, from another crate's tables.
+    fn characters(class: &str) -> Vec<char> {
+        use regex_syntax::hir::{Class, HirKind};
+        let hir = regex_syntax::Parser::new().parse(class).expect("a class");
+        let HirKind::Class(Class::Unicode(class)) = hir.kind() else { panic!("{class} is no class") };
+        class.ranges().iter().flat_map(|range| range.start()..=range.end()).collect()
+    }
+
+    #[test]
+    fn no_character_that_unicode_calls_control_format_separator_bidi_or_ignorable_leaves() {
+        let class = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Default_Ignorable_Code_Point}\p{Variation_Selector}\p{Noncharacter_Code_Point}]";
+        let characters = characters(class);
+        assert!(characters.len() > 4000, "{}", characters.len());
+        for character in characters {
+            let text = character.to_string();
+            for printed in [printable(&text), printable_line(&text), printable_bytes(text.as_bytes())] {
+                let is_kept = printed == "\n" && character == '\n';
+                assert!(
+                    is_kept || (printed.is_ascii() && printed.starts_with("\\u")),
+                    "U+{:04X}",
+                    u32::from(character)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_alone_or_after_another_leaves_as_a_control() {
+        for first in 0..=255u8 {
+            for second in 0..=255u8 {
+                let line = printable_bytes(&[first, second]);
+                assert!(line.chars().all(|c| !c.is_control()), "{first:02x} {second:02x}: {line:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_printed_has_a_control_character_but_the_line_feed(bytes: Vec<u8>, text: String) {

@@ -59,12 +59,33 @@ pub trait DeadLetters: Send + Sync {
     fn delete(&self, receipts: Vec<String>) -> impl Future<Output = Result<u64, QueueError>> + Send;
 }
 
+impl<T: DeadLetters> DeadLetters for &T {
+    fn page(&self, request: &PageRequest) -> impl Future<Output = Result<Page, QueueError>> + Send {
+        T::page(self, request)
+    }
+
+    fn release(&self, receipts: Vec<String>) -> impl Future<Output = Result<(), QueueError>> + Send {
+        T::release(self, receipts)
+    }
+
+    fn delete(&self, receipts: Vec<String>) -> impl Future<Output = Result<u64, QueueError>> + Send {
+        T::delete(self, receipts)
+    }
+}
+
 /// The memory of what is about to be sent. It makes redriving safe to stop at any moment: a letter of which a part may
 /// be in the stream can be sent again in the same form only, because another form might have another identity.
 pub trait Intents: Send + Sync {
     /// Notes, durably, each in one step with the check: the form in which a letter is to be sent. Kept at least until
-    /// the queue can hold no copy of the letter any more.
+    /// the queue can hold no copy of the letter any more. A batch that Lambda gave up needs no note: it is sent in no
+    /// form but as it stood.
     fn note(&self, intents: Vec<Intent>) -> impl Future<Output = Result<Vec<Noted>, QueueError>> + Send;
+}
+
+impl<T: Intents> Intents for &T {
+    fn note(&self, intents: Vec<Intent>) -> impl Future<Output = Result<Vec<Noted>, QueueError>> + Send {
+        T::note(self, intents)
+    }
 }
 
 /// The form in which a letter is to be sent.
@@ -101,8 +122,8 @@ pub struct PayloadOnly;
 impl FailedRecords for PayloadOnly {
     async fn fetch(&self, failure: &LambdaFailure) -> Result<FetchedRecords, QueueError> {
         Ok(match &failure.records {
-            Some(records) => FetchedRecords { records: records.clone(), lost: 0 },
-            None => FetchedRecords { records: Vec::new(), lost: failure.batch_size },
+            Some(records) => FetchedRecords { records: records.clone(), ..FetchedRecords::default() },
+            None => FetchedRecords { lost: failure.batch_size, ..FetchedRecords::default() },
         })
     }
 }

@@ -7,6 +7,7 @@ use crate::plan::{Decision, Rules, decide};
 use crate::queue::{
     DeadLetters, FailedRecords, Held, Order, Outgoing, PageRequest, QueueError, RedriveError, Redriver,
 };
+use crate::redriver::chain;
 use crate::repair::{Records, Repairs};
 use ports::Clock;
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,9 @@ pub enum Outcome {
     Skipped(String),
     /// It cannot be sent, with the reason.
     Refused(String),
+    /// Others of its records are lost, as the text says: so many readings would go, or are in the stream; the letter
+    /// stays.
+    Lost(u64, String),
     /// It could not be sent.
     Failed(RedriveError),
 }
@@ -73,8 +77,15 @@ pub struct Tally {
     pub skipped: u64,
     /// Letters that cannot be sent as they are.
     pub refused: u64,
+    /// Letters of which records are lost; they stay, and what was left of them went, or would go.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// Letters that could not be sent.
     pub failed: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Tally {
@@ -92,6 +103,10 @@ impl Tally {
             }
             Outcome::Skipped(_) => self.skipped += 1,
             Outcome::Refused(_) => self.refused += 1,
+            Outcome::Lost(readings, _) => {
+                self.lost += 1;
+                self.readings += readings;
+            }
             Outcome::Failed(_) => self.failed += 1,
         }
     }
@@ -115,6 +130,8 @@ struct Planned {
     letter: Letter,
     receipts: Vec<String>,
     records: Records,
+    /// Why the letter stays though its records went.
+    lost: Option<String>,
 }
 
 impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C> {
@@ -168,9 +185,19 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
                 left.extend(receipts);
                 continue;
             }
-            let fetched = self.fetch(&letter).await?;
+            let fetched = match self.fetch(&letter).await {
+                Ok(fetched) => fetched,
+                Err(error) => {
+                    note(&letter, Outcome::Failed(RedriveError::Passing(chain(&error))));
+                    left.extend(receipts);
+                    continue;
+                }
+            };
             match decide(&letter, fetched.as_ref(), &options.repairs, rules) {
-                Decision::Send(records) => planned.push(Planned { letter, receipts, records }),
+                Decision::Send(records) => planned.push(Planned { letter, receipts, records, lost: None }),
+                Decision::SendPart(records, why) => {
+                    planned.push(Planned { letter, receipts, records, lost: Some(why) });
+                }
                 Decision::Skip(why) => {
                     note(&letter, Outcome::Skipped(why));
                     left.extend(receipts);
@@ -195,7 +222,7 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
     async fn tell(&self, planned: Vec<Planned>, note: &mut impl FnMut(&Letter, Outcome)) -> Result<(), QueueError> {
         let mut receipts = Vec::new();
         for letter in planned {
-            note(&letter.letter, Outcome::WouldSend(letter.records.readings));
+            note(&letter.letter, letter.outcome(Outcome::WouldSend));
             receipts.extend(letter.receipts);
         }
         self.queue.release(receipts).await
@@ -215,7 +242,12 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
             for (planned, result) in group.into_iter().zip(results) {
                 sending.sent += planned.records.readings;
                 let outcome = match result {
-                    Ok(()) => Outcome::Sent(planned.records.readings),
+                    Ok(()) if planned.lost.is_some() => {
+                        let outcome = planned.outcome(Outcome::Sent);
+                        left.extend(planned.receipts);
+                        outcome
+                    }
+                    Ok(()) => planned.outcome(Outcome::Sent),
                     Err(error) => {
                         left.extend(planned.receipts);
                         Outcome::Failed(error)
@@ -226,6 +258,16 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
             self.queue.release(left).await?;
         }
         Ok(())
+    }
+}
+
+impl Planned {
+    /// What became of it once its records went.
+    fn outcome(&self, whole: fn(u64) -> Outcome) -> Outcome {
+        match &self.lost {
+            None => whole(self.records.readings),
+            Some(why) => Outcome::Lost(self.records.readings, why.clone()),
+        }
     }
 }
 
@@ -272,7 +314,8 @@ fn groups(planned: Vec<Planned>, readings_max: u64) -> Vec<Vec<Planned>> {
 async fn send_group<R: Redriver>(redriver: &R, group: &[Planned]) -> Vec<Result<(), RedriveError>> {
     let outgoing = |planned: &Planned| Outgoing {
         id: planned.letter.id().to_owned(),
-        receipts: planned.receipts.clone(),
+        // A letter of which records are lost stays.
+        receipts: if planned.lost.is_some() { Vec::new() } else { planned.receipts.clone() },
         records: planned.records.entries.clone(),
     };
     let lost = || RedriveError::Passing("no answer for it".to_owned());

@@ -24,6 +24,7 @@ mod s3;
 mod sdk;
 mod shared_error;
 mod sqs;
+mod sqs_messages;
 mod statistics_item;
 
 pub use dynamodb::DynamoDbStatisticsStore;
@@ -33,6 +34,7 @@ pub use kinesis_denial::{PutDenial, put_denial};
 pub use s3::S3Archive;
 pub use sdk::{SdkConfigError, check_sdk_config, load_sdk_config};
 pub use sqs::{MESSAGE_BYTES_MAX_DEFAULT, SqsDeadLetterQueue};
+pub use sqs_messages::{MessageNumbers, SqsMessages};
 
 pub use {aws_sdk_dynamodb, aws_sdk_firehose, aws_sdk_kinesis, aws_sdk_s3, aws_sdk_sqs};
 

@@ -5,13 +5,18 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use ports::{Archive, ArchiveError};
+use ports::{Archive, ArchiveError, PutNew};
+use std::time::Duration;
 
 /// S3's own limit on a key, in bytes of UTF-8.
 const KEY_BYTES_MAX: usize = 1024;
 
 /// S3's own limit on the keys of one answer.
 const LIST_KEYS_MAX: usize = 1000;
+
+/// How often a put is tried that S3 refuses because another one under the same key is under way.
+const CONFLICT_TRIES_MAX: u32 = 5;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Objects of one bucket. Puts carry a checksum, which S3 checks before it stores anything. It needs `s3:PutObject`,
 /// `GetObject` and `ListBucket`; without the last, an object that is not there is an error rather than `None`.
@@ -77,6 +82,26 @@ impl Archive for S3Archive {
             }
         }
         Ok(keys)
+    }
+}
+
+impl PutNew for S3Archive {
+    /// By S3's own condition `If-None-Match: *`.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+    async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, ArchiveError> {
+        check_key(key)?;
+        let mut tries = 1;
+        loop {
+            let body = ByteStream::from(bytes.clone());
+            let request = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*").body(body);
+            let Err(error) = request.send().await else { return Ok(true) };
+            match error.raw_response().map(|response| response.status().as_u16()) {
+                Some(412) => return Ok(false),
+                Some(409) if tries < CONFLICT_TRIES_MAX => tokio::time::sleep(CONFLICT_PAUSE * tries).await,
+                _ => return Err(self.unavailable("s3:PutObject", error)),
+            }
+            tries += 1;
+        }
     }
 }
 

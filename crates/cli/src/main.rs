@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "streamgauge: {error:#}");
+        let _ = writeln!(std::io::stderr(), "streamgauge: {}", redrive::printable(&format!("{error:#}")));
         ExitCode::from(2)
     })
 }

@@ -8,6 +8,7 @@ fn what_needs_the_feature_says_how_to_build_it() {
     for arguments in [
         &["send", "--kinesis", "readings", "--devices", "1", "--readings", "1"][..],
         &["mapping", "--kinesis", "readings", "--function", "aggregator", "--checkpoints", "checkpoints.json"],
+        &["dlq", "summary", "--queue-url", "http://127.0.0.1:1/queue"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_streamgauge")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -19,6 +19,13 @@ pub trait Archive: Send + Sync {
     ) -> impl Future<Output = Result<Vec<String>, ArchiveError>> + Send;
 }
 
+/// An archive in which, of several who put under one key, exactly one succeeds.
+pub trait PutNew: Archive {
+    /// As [`Archive::put`] where there is nothing under `key`; `false`, and nothing is changed, where there is
+    /// something, which may be what an earlier try of the same call put.
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> impl Future<Output = Result<bool, ArchiveError>> + Send;
+}
+
 /// What can go wrong with the archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {

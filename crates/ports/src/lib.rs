@@ -15,9 +15,10 @@ pub mod contract;
 mod curated;
 mod dead_letter_queue;
 mod event_stream;
+mod message_queue;
 mod statistics_store;
 
-pub use archive::{Archive, ArchiveError};
+pub use archive::{Archive, ArchiveError, PutNew};
 pub use causes::with_causes;
 pub use checkpoints::{CheckpointError, Checkpoints};
 pub use clock::{Clock, SystemClock};
@@ -27,6 +28,7 @@ pub use event_stream::{
     EventStream, ParseSequenceNumberError, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId,
     StreamEntry, StreamError, StreamRecord,
 };
+pub use message_queue::{Message, MessageQueue, MessageQueueError};
 pub use statistics_store::{
     ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError,
     WriteError,

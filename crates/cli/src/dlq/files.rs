@@ -68,7 +68,8 @@ impl LetterFile {
     /// Appends letters.
     pub fn write(&mut self, letters: &[Letter]) -> Result<()> {
         for letter in letters {
-            let line = export_line(letter)?;
+            // JSON stays the same JSON: who prints the file gets none of it on the terminal either.
+            let line = redrive::printable(&export_line(letter)?);
             self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod files;
 mod filters;
 mod http;
+mod on_aws;
 pub mod on_disk;
 mod progress;
 mod purge;
@@ -56,19 +57,35 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let queue = args.command.queue().open()?;
-        let result = match args.command {
-            Command::Summary(args) => tables::summary(&queue, args).await,
-            Command::List(args) => tables::list(&queue, args).await,
-            Command::Show(args) => show::show(&queue, args).await,
-            Command::Redrive(args) => resend::redrive(&queue, args).await,
-            Command::Export(args) => files::export(&queue, args).await,
-            Command::Import(args) => resend::import(&queue, args).await,
-            Command::Purge(args) => purge::purge(&queue, args).await,
+        let queue = args.command.queue().open().await?;
+        let work = async {
+            match args.command {
+                Command::Summary(args) => tables::summary(&queue, args).await,
+                Command::List(args) => tables::list(&queue, args).await,
+                Command::Show(args) => show::show(&queue, args).await,
+                Command::Redrive(args) => resend::redrive(&queue, args).await,
+                Command::Export(args) => files::export(&queue, args).await,
+                Command::Import(args) => resend::import(&queue, args).await,
+                Command::Purge(args) => purge::purge(&queue, args).await,
+            }
         };
+        let result = if queue.holds() { until_told_to_stop(work).await } else { work.await };
         queue.close().await;
         result
     })
+}
+
+/// Ends early on a signal, so that what is held can be given back. Whatever was under way can be done again.
+async fn until_told_to_stop(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        result = work => return result,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("streamgauge: stopped; run it again to go on");
+    Ok(exit_code(false))
 }
 
 impl Command {

@@ -11,6 +11,18 @@ pub async fn bar(queue: &Queue, filter: &Filter) -> Result<ProgressBar, QueueErr
     if bar.is_hidden() {
         return Ok(bar);
     }
+    let total = match queue.about() {
+        Some(about) => about,
+        None => count(queue, filter).await?,
+    };
+    bar.set_length(total);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {pos} letters, {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    Ok(bar)
+}
+
+async fn count(queue: &Queue, filter: &Filter) -> Result<u64, QueueError> {
     let mut total = 0;
     let mut request = PageRequest { filter: filter.clone(), limit: PAGE, ..PageRequest::default() };
     loop {
@@ -19,12 +31,7 @@ pub async fn bar(queue: &Queue, filter: &Filter) -> Result<ProgressBar, QueueErr
         queue.release(page.letters.into_iter().map(|held| held.receipt).collect()).await?;
         match page.next {
             Some(next) => request.after = Some(next),
-            None => break,
+            None => return Ok(total),
         }
     }
-    bar.set_length(total);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {pos} letters, {per_sec}  {eta} left") {
-        bar.set_style(style);
-    }
-    Ok(bar)
 }

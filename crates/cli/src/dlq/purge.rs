@@ -61,6 +61,7 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
             None => break,
         }
     }
+    queue.delete_leftovers().await?;
     eprintln!("streamgauge: {deleted} dead letters deleted; they stand in {}", args.file.display());
     Ok(exit_code(true))
 }

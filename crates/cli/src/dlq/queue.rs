@@ -1,14 +1,19 @@
-//! Where the dead letters are: in a data directory, or behind an endpoint.
+//! Where the dead letters are: in a data directory, behind an endpoint, or in a queue on AWS.
 
 use super::http::Http;
+use super::on_aws::OnAws;
 use super::on_disk::OnDisk;
 use crate::endpoint::EndpointArgs;
 use anyhow::{Result, bail};
 use embedded::{EmbeddedStorage, OpenError, Options};
-use redrive::{DeadLetters, Outgoing, Page, PageRequest, QueueError, RedriveError, Redriver, StreamRedriver};
+use redrive::{
+    DeadLetters, FailedRecords, FetchedRecords, LambdaFailure, Outgoing, Page, PageRequest, PayloadOnly, QueueError,
+    RedriveError, Redriver, StreamRedriver,
+};
 use std::path::{Path, PathBuf};
 
-/// The queue: that of a running pipeline or, with --data-dir alone, that of a data directory which nobody uses
+/// The queue: that of a running pipeline, with --data-dir alone that of a data directory which nobody uses, or with
+/// --queue-url one on AWS
 #[derive(clap::Args)]
 pub struct QueueArgs {
     /// The address of a running pipeline; without it and without --data-dir, http://127.0.0.1:8080
@@ -20,11 +25,32 @@ pub struct QueueArgs {
     /// The data directory to work on while no `up` does; with --endpoint, where its key is
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The URL of the dead-letter queue on AWS
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "STREAMGAUGE_QUEUE_URL",
+        hide_env_values = true,
+        conflicts_with_all = ["endpoint", "data_dir"]
+    )]
+    queue_url: Option<String>,
+    /// With --queue-url: the stream on AWS that letters are sent to
+    #[arg(long, value_name = "STREAM", env = "STREAMGAUGE_STREAM", hide_env_values = true)]
+    stream: Option<String>,
+    /// With --queue-url: the bucket that keeps a copy of every dead letter, and all readings as they came
+    #[arg(long, value_name = "BUCKET", env = "STREAMGAUGE_ARCHIVE_BUCKET", hide_env_values = true)]
+    archive_bucket: Option<String>,
 }
 
 impl QueueArgs {
     /// Opens it. An endpoint is not asked anything yet.
-    pub fn open(&self) -> Result<Queue> {
+    pub async fn open(&self) -> Result<Queue> {
+        // An empty variable is as good as none.
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(queue_url) = given(&self.queue_url) {
+            let on_aws = OnAws::open(queue_url, given(&self.stream), given(&self.archive_bucket)).await?;
+            return Ok(Queue::Aws(Box::new(on_aws)));
+        }
         match (&self.endpoint, &self.data_dir) {
             (None, Some(directory)) => open_directory(directory),
             _ => {
@@ -55,13 +81,46 @@ pub enum Queue {
     Directory(EmbeddedStorage),
     /// Of a running pipeline.
     Endpoint(Http),
+    /// On AWS.
+    Aws(Box<OnAws>),
 }
 
 impl Queue {
-    /// Frees the data directory.
+    /// Frees the data directory, or gives back the messages that are held.
     pub async fn close(&self) {
-        if let Queue::Directory(storage) = self {
-            storage.close().await;
+        match self {
+            Queue::Directory(storage) => storage.close().await,
+            Queue::Endpoint(_) => {}
+            Queue::Aws(on_aws) => on_aws.close().await,
+        }
+    }
+
+    /// Deletes what a command that was ended has left of letters that went.
+    pub async fn delete_leftovers(&self) -> Result<()> {
+        match self {
+            Queue::Aws(on_aws) => on_aws.delete_leftovers().await,
+            Queue::Directory(_) | Queue::Endpoint(_) => Ok(()),
+        }
+    }
+
+    /// Whether it holds what others cannot see meanwhile.
+    pub fn holds(&self) -> bool {
+        matches!(self, Queue::Aws(_))
+    }
+
+    /// Says what is missing for sending.
+    pub fn check_sending(&self) -> Result<()> {
+        match self {
+            Queue::Aws(on_aws) => on_aws.check_sending(),
+            Queue::Directory(_) | Queue::Endpoint(_) => Ok(()),
+        }
+    }
+
+    /// About how many letters there are, where that is known without looking at each.
+    pub fn about(&self) -> Option<u64> {
+        match self {
+            Queue::Aws(on_aws) => Some(on_aws.about()),
+            Queue::Directory(_) | Queue::Endpoint(_) => None,
         }
     }
 }
@@ -71,6 +130,7 @@ impl DeadLetters for Queue {
         match self {
             Queue::Directory(storage) => OnDisk(storage.dead_letters()).page(request).await,
             Queue::Endpoint(http) => http.page(request).await,
+            Queue::Aws(on_aws) => on_aws.page(request).await,
         }
     }
 
@@ -78,6 +138,7 @@ impl DeadLetters for Queue {
         match self {
             Queue::Directory(storage) => OnDisk(storage.dead_letters()).release(receipts).await,
             Queue::Endpoint(http) => http.release(receipts).await,
+            Queue::Aws(on_aws) => on_aws.release(receipts).await,
         }
     }
 
@@ -85,6 +146,7 @@ impl DeadLetters for Queue {
         match self {
             Queue::Directory(storage) => OnDisk(storage.dead_letters()).delete(receipts).await,
             Queue::Endpoint(http) => http.delete(receipts).await,
+            Queue::Aws(on_aws) => on_aws.delete(receipts).await,
         }
     }
 }
@@ -97,6 +159,16 @@ impl Redriver for Queue {
                 redriver.redrive(letters).await
             }
             Queue::Endpoint(http) => http.redrive(letters).await,
+            Queue::Aws(on_aws) => on_aws.redrive(letters).await,
+        }
+    }
+}
+
+impl FailedRecords for Queue {
+    async fn fetch(&self, failure: &LambdaFailure) -> Result<FetchedRecords, QueueError> {
+        match self {
+            Queue::Directory(_) | Queue::Endpoint(_) => PayloadOnly.fetch(failure).await,
+            Queue::Aws(on_aws) => on_aws.fetch(failure).await,
         }
     }
 }

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use ports::SystemClock;
 use redrive::{
-    Assignment, Letter, Observer, Outcome, PayloadOnly, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines,
-    printable_line,
+    Assignment, Letter, Observer, Outcome, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines, printable_line,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -120,11 +119,14 @@ async fn send(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<
 
 async fn run(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<(Tally, ExitCode)> {
     let tolerance = Duration::from_secs(FUTURE_TOLERANCE_DEFAULT_SECONDS.unsigned_abs());
+    if args.apply {
+        queue.check_sending()?;
+    }
     let options = RunOptions { rate: args.rate, future_tolerance: tolerance, ..options };
     let bar = if args.apply { progress::bar(queue, &options.filter).await? } else { ProgressBar::hidden() };
     let redriver = args.apply.then_some(queue);
     let mut report = Report { bar, format: args.format, apply: args.apply, sent: 0 };
-    let run = Run { queue, redriver, failed_records: &PayloadOnly, clock: &SystemClock };
+    let run = Run { queue, redriver, failed_records: queue, clock: &SystemClock };
     let result = run.run(&options, &mut report).await;
     report.bar.finish_and_clear();
     let tally = match result {
@@ -136,6 +138,9 @@ async fn run(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<(
         }
         Err(error) => return Err(error.into()),
     };
+    if args.apply {
+        queue.delete_leftovers().await?;
+    }
     let text = match args.format {
         Format::Table => totals(&tally, args.apply),
         Format::Json => serde_json::json!({"applied": args.apply, "totals": tally}).to_string() + "\n",
@@ -152,8 +157,9 @@ fn totals(tally: &Tally, apply: bool) -> String {
     let (sent, end) = if apply { ("sent", "") } else { ("would be sent", "; nothing was changed, --apply does it") };
     let Tally { letters, readings, skipped, refused, failed, .. } = tally;
     let went = tally.sent;
+    let lost = if tally.lost > 0 { format!(", {} partly lost", tally.lost) } else { String::new() };
     format!(
-        "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused, {failed} failed{end}\n"
+        "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused{lost}, {failed} failed{end}\n"
     )
 }
 
@@ -173,6 +179,7 @@ impl Observer for Report {
             Outcome::Sent(readings) => ("sent", Some(*readings), None),
             Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
             Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
+            Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
             Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
         };
         self.sent += u64::from(action == "sent");

@@ -118,8 +118,9 @@ pub(super) fn json(letter: &Letter) -> Result<serde_json::Value> {
             "shard_id": failure.shard_id, "start_sequence_number": failure.start_sequence_number,
             "end_sequence_number": failure.end_sequence_number, "batch_size": failure.batch_size,
             "first_arrival": failure.first_arrival, "last_arrival": failure.last_arrival, "failed_at": failure.failed_at,
+            "object_key": failure.object_key,
         }),
-        Letter::Unreadable { id, text } => serde_json::json!({
+        Letter::Unreadable { id, text, .. } => serde_json::json!({
             "id": id, "reason": letter.reason().as_str(), "detail": letter.detail(), "text": text,
         }),
     })

@@ -1,6 +1,9 @@
 //! A `streamgauge up` of one's own, and plain HTTP to it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod runbook;
+pub mod week;
+
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -19,7 +22,7 @@ pub struct Pipeline {
 
 pub fn streamgauge() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
-    command.env_remove("STREAMGAUGE_API_KEY").stdin(Stdio::null());
+    command.env_remove("STREAMGAUGE_API_KEY").env_remove("STREAMGAUGE_QUEUE_URL").stdin(Stdio::null());
     command
 }
 

@@ -73,6 +73,7 @@ impl Observer for Outcomes {
             Outcome::Sent(readings) => ("sent", Some(*readings), None),
             Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
             Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
+            Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
             Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
         };
         self.0.push(LetterOutcome {
