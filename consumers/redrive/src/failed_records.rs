@@ -36,7 +36,7 @@ where
     async fn fetch(&self, failure: &LambdaFailure) -> Result<FetchedRecords, QueueError> {
         let (mut records, missing) = match &failure.records {
             Some(records) => (records.clone(), failure.batch_size.saturating_sub(records.len() as u64)),
-            None => self.from_stream(failure).await?,
+            None => self.fetched_from_stream(failure).await?,
         };
         if missing == 0 {
             return Ok(FetchedRecords { records, ..FetchedRecords::default() });
@@ -67,7 +67,7 @@ where
     S: EventStream,
 {
     /// What the stream still has of the range, and how many at least are missing.
-    async fn from_stream(&self, failure: &LambdaFailure) -> Result<(Vec<StreamEntry>, u64), QueueError> {
+    async fn fetched_from_stream(&self, failure: &LambdaFailure) -> Result<(Vec<StreamEntry>, u64), QueueError> {
         let range = (failure.start_sequence_number.parse(), failure.end_sequence_number.parse());
         let (Ok(start), Ok(end)) = range else { return Ok((Vec::new(), failure.batch_size.max(1))) };
         let stream = (self.stream)(failure.stream_name());

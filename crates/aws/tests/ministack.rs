@@ -9,6 +9,8 @@ mod curated_delivery;
 mod dead_letters;
 #[path = "ministack/faults/mod.rs"]
 mod faults;
+#[path = "ministack/messages.rs"]
+mod messages;
 #[path = "kinesis/server.rs"]
 mod server;
 #[path = "ministack/statistics.rs"]
