@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// What a function does with an invocation: the numbers that the event's records hold, and its answer or error.
 type Handler = fn(invocation: usize, numbers: &[u64], sequence_numbers: &[String]) -> Result<Value, &'static str>;
 
+/// Key and contents.
+type Object = (String, Vec<u8>);
+
 /// A Lambda with one function, and an S3 with one bucket.
 #[derive(Clone)]
 struct Services {
@@ -23,7 +26,7 @@ struct Services {
     /// The numbers of each invocation's records.
     invocations: Arc<Mutex<Vec<Vec<u64>>>>,
     /// What was put, by path.
-    objects: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    objects: Arc<Mutex<Vec<Object>>>,
 }
 
 impl Services {
