@@ -32,14 +32,16 @@ def letters(world, *arguments):
 def give_up(world):
     """An object as Lambda writes it where it gives a batch up, of records that were counted."""
     standing = world.services.records(world.stream)
-    shard = standing[0][0]
-    records = [record for record in standing if record[0] == shard][:SHARD_RECORDS]
+    shard = standing[0].shard
+    records = [record for record in standing if record.shard == shard][:SHARD_RECORDS]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    event = [{"kinesis": {"partitionKey": key, "data": base64.b64encode(data).decode()}} for _, _, key, data in records]
+    event = [
+        {"kinesis": {"partitionKey": record.partition_key, "data": base64.b64encode(record.data).decode()}} for record in records
+    ]
     batch = {
         "shardId": shard,
-        "startSequenceNumber": records[0][1],
-        "endSequenceNumber": records[-1][1],
+        "startSequenceNumber": records[0].sequence_number,
+        "endSequenceNumber": records[-1].sequence_number,
         "approximateArrivalOfFirstRecord": now,
         "approximateArrivalOfLastRecord": now,
         "batchSize": len(records),
@@ -75,7 +77,7 @@ def run(world):
     demand(not left, f"dead letters are left: {[letter['reason'] for letter in left]}")
     mapping = Mapping(world)
     mapping.until("what was mended is counted", mapping.is_done)
-    count.demand_equality(world)
+    count.demand_equality(world, world.oracle())
     counted = int(world.statistics()[DEVICE]["count"])
     demand(counted == len(VALUES) + len(MENDED), f"{DEVICE} has {counted} readings, and must have {len(VALUES) + len(MENDED)}")
 
