@@ -130,7 +130,8 @@ class Scenario:
         at = self.ago(minutes=3)
         single = Posted("misdirected", stamp(at), 1.0)
         series = [Posted("misdirected", stamp(at + datetime.timedelta(seconds=second)), 2.0) for second in (1, 2)]
-        early = Posted("first", stamp(self.now + datetime.timedelta(minutes=30)), 1e6)
+        # The archive tells the hour of arrival alone: to its readers, all within five minutes of its end may have been in time.
+        early = Posted("first", stamp(self.now.replace(minute=0, second=0) + datetime.timedelta(minutes=65)), 1e6)
         for reading, key in ((single, "nobody"), (early, "first")):
             self.refused.append((key, json.dumps({"device_id": reading.device_id, "timestamp": reading.timestamp, "value": reading.value}), [reading]))
         items = [{"timestamp": reading.timestamp, "value": reading.value} for reading in series]
