@@ -1,7 +1,7 @@
 // A bar chart with two axes, a tooltip and arrow keys: of time or of numbers, plain or stacked.
 
 import { clamp, element, setAttribute, setText, svgElement } from './dom.js';
-import { whole } from './format.js';
+import { formatWhole } from './format.js';
 
 const MARGIN = { top: 12, right: 10, bottom: 42 };
 
@@ -9,7 +9,7 @@ const MARGIN = { top: 12, right: 10, bottom: 42 };
 // `ticks(count)` of it as { value, label }; `unit` of the x axis; `count`, what the y axis counts.
 export class BarChart {
   constructor(box, { onPick } = {}) {
-    Object.assign(this, { box, onPick, model: null, focus: -1 });
+    Object.assign(this, { box, onPick, model: null, size: null, focus: -1 });
     this.svg = svgElement('svg', { 'aria-hidden': 'true' });
     [this.axes, this.marks, this.labels] = ['axes', 'bars', 'axis-names'].map((name) => svgElement('g', { class: name }));
     this.svg.append(this.axes, this.marks, this.labels);
@@ -27,7 +27,11 @@ export class BarChart {
     for (const name of ['pointerleave', 'blur']) box.addEventListener(name, () => this.focusOn(-1));
     box.addEventListener('keydown', (event) => this.key(event));
     box.addEventListener('click', () => this.pick());
-    new ResizeObserver(() => this.layOut()).observe(box);
+    // The browser tells the size, once it has laid out the page: asking for it would have it do that for each chart.
+    new ResizeObserver(([{ contentRect }]) => {
+      this.size = contentRect;
+      this.layOut();
+    }).observe(box);
   }
 
   draw(model) {
@@ -39,15 +43,15 @@ export class BarChart {
   }
 
   layOut() {
-    const { model, box, message } = this;
+    const { model, size, message } = this;
     message.hidden = Boolean(model?.bars.length);
     setText(message, model?.message ?? '');
     this.svg.toggleAttribute('hidden', !model?.bars.length);
-    if (!model?.bars.length || !box.clientWidth) {
+    if (!model?.bars.length || !size?.width) {
       this.focusOn(-1);
       return;
     }
-    const [width, height] = [box.clientWidth, box.clientHeight];
+    const { width, height } = size;
     const total = (bar) => bar.segments.reduce((sum, segment) => sum + segment.value, 0);
     const highest = Math.max(1, ...model.bars.map(total));
     const step = niceStep(highest / 4);
@@ -165,6 +169,6 @@ function niceStep(rough) {
 }
 
 function compact(value) {
-  if (value < 10_000) return whole.format(value);
+  if (value < 10_000) return formatWhole(value);
   return value < 1e6 ? `${Number((value / 1e3).toPrecision(3))}k` : `${Number((value / 1e6).toPrecision(3))}M`;
 }

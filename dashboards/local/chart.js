@@ -1,10 +1,10 @@
 // The chart of one device's recent readings: points, running mean, band, median; a crosshair for pointer and keyboard.
 
 import { $, clamp, element, setAttribute, setText, svgElement } from './dom.js';
-import { clock, clockExact, date, formatCount, formatValue } from './format.js';
+import { formatClock, formatClockExact, formatCount, formatDate, formatValue } from './format.js';
 import { steadyDomain, timeDomain, timeTicks, valueDomain, valueTicks } from './scale.js';
 
-const chart = { device: null, recent: null, scale: null, domain: null, focus: null, parts: null };
+const chart = { device: null, recent: null, size: null, scale: null, domain: null, focus: null, parts: null };
 
 function chartParts() {
   if (chart.parts) return chart.parts;
@@ -37,7 +37,7 @@ export function drawChart(device, recent) {
   chart.recent = recent;
   const { svg } = chartParts();
   svg.toggleAttribute('hidden', !recent);
-  if (!recent) {
+  if (!recent || !chart.size?.width) {
     chart.focus = null;
     setText($('chart-caption'), '\u00a0');
     showCrosshair();
@@ -59,7 +59,7 @@ function visibleStatistics(statistics, [start]) {
 }
 
 function scaleChart(times) {
-  const [width, height] = [$('chart').clientWidth, $('chart').clientHeight];
+  const { width, height } = chart.size;
   const { ticks, base } = valueTicks(chart.domain, Math.max(3, height / 50));
   const longest = Math.max(4, ...ticks.map((tick) => tick.label.length));
   const box = { left: longest * 7 + 28, right: width - 12, top: 10, bottom: height - 42 };
@@ -149,8 +149,8 @@ function showCaption(readings, [start, end]) {
   const first = new Date(readings.find((reading) => reading.at >= start).at);
   const last = new Date(Math.max(...readings.filter((reading) => reading.at <= end).map((reading) => reading.at)));
   const sameDay = first.toDateString() === last.toDateString();
-  const until = ` – ${sameDay ? '' : `${date.format(last)}, `}${clock.format(last)}`;
-  const span = `${date.format(first)}, ${clock.format(first)}${shown === 1 ? '' : until}`;
+  const until = ` – ${sameDay ? '' : `${formatDate(last)}, `}${formatClock(last)}`;
+  const span = `${formatDate(first)}, ${formatClock(first)}${shown === 1 ? '' : until}`;
   const notes = [`${shown === 1 ? 'One reading' : `${shown} readings`}, ${span}`];
   if (chart.scale.base !== null) notes.push(`values as distances from ${chart.scale.base}`);
   if (beyond) notes.push(`${beyond} beyond the range (▲▼)`);
@@ -170,7 +170,7 @@ function showCrosshair() {
   const tooltip = $('tooltip');
   const { crosshair, crosshairPoint } = chart.parts;
   const reading = chart.recent?.readings[index];
-  const visible = reading !== undefined && isWithin(chart.scale.x(reading.at), chart.scale.left, chart.scale.right);
+  const visible = reading !== undefined && chart.scale !== null && isWithin(chart.scale.x(reading.at), chart.scale.left, chart.scale.right);
   tooltip.hidden = !visible;
   for (const part of [crosshair, crosshairPoint]) setAttribute(part, 'visibility', visible ? 'visible' : 'hidden');
   if (!visible) return;
@@ -188,7 +188,7 @@ function showCrosshair() {
 function fillTooltip(tooltip, reading) {
   const then = chart.recent.statistics.findLast((row) => row.at <= reading.at);
   const instant = new Date(reading.at);
-  const rows = [[date.format(instant), clockExact.format(instant)], ['Reading', String(reading.value)]];
+  const rows = [[formatDate(instant), formatClockExact(instant)], ['Reading', String(reading.value)]];
   if (then) {
     const interval = then.mean_confidence_95;
     rows.push(['Mean then', formatValue(then.mean, 8)]);
@@ -242,5 +242,9 @@ export function bindChart() {
   box.addEventListener('pointerleave', clear);
   box.addEventListener('blur', clear);
   box.addEventListener('keydown', moveCrosshair);
-  new ResizeObserver(() => drawChart(chart.device, chart.recent)).observe(box);
+  // The browser tells the size, once it has laid out the page: asking for it would have it do that once more.
+  new ResizeObserver(([{ contentRect }]) => {
+    chart.size = contentRect;
+    drawChart(chart.device, chart.recent);
+  }).observe(box);
 }

@@ -1,8 +1,8 @@
 // The dashboard of one machine.
 //
-// Enters: GET /events, which tells the state of the fleet once a second, and GET /recent of the chosen device. Leaves: the
-// DOM of index.html. Can fail: the gateway may be away (the page says so and retries) or the session may end (it says so
-// and stops).
+// Enters: the state that the page came with, then GET /events, which tells it once a second, and GET /recent of the chosen
+// device. Leaves: the DOM of index.html. Can fail: the gateway may be away (the page says so and retries) or the session
+// may end (it says so and stops).
 
 import { bindChart } from './chart.js';
 import { choose, chosenDevice, deviceQuestion, showChosen } from './device.js';
@@ -18,15 +18,30 @@ const stream = new StateStream(() => ({ ...tableQuestion(), ...deviceQuestion() 
 function told(state) {
   showHealth(state?.pipeline ?? null, state?.letters_wait ?? false);
   if (state === null) return;
+  const another = showFleet(state);
+  if (another) stream.open();
+  showChosen(state.chosen, true);
+}
+
+// Whether another device is chosen now, which is to be asked for.
+function showFleet(state) {
   const empty = state.overview.devices === 0;
   $('empty').hidden = !empty;
   for (const id of ['overview', 'device', 'fleet']) $(id).hidden = empty;
   showOverview(state.overview);
   const beyondTheEnd = showTable(state, chosenDevice());
   if (beyondTheEnd) askTable({ page: 0 });
-  else if (choose(firstDevice())) stream.open();
+  const another = !beyondTheEnd && choose(firstDevice());
   markChosen(chosenDevice());
-  showChosen(state.chosen, true);
+  return another;
+}
+
+// What the page came with: the address may name a device of which nothing is known yet.
+function showFirst({ state, recent }) {
+  showHealth(state.pipeline, state.letters_wait);
+  showFleet(state);
+  const id = chosenDevice();
+  showChosen(state.devices.find(({ device_id: other }) => other === id) ?? null, false, recent?.device_id === id ? recent : null);
 }
 
 function showDevice() {
@@ -61,4 +76,7 @@ bindOverview((range) => {
 document.addEventListener('disconnected', forgetRate);
 addEventListener('hashchange', showDevice);
 choose(null);
-stream.open();
+const first = JSON.parse($('first-state').textContent);
+if (first) showFirst(first);
+// What it shows comes first on the screen.
+requestAnimationFrame(() => setTimeout(() => stream.open()));

@@ -5,7 +5,7 @@
 
 import { BarChart } from './bars.js';
 import { $, element, setText } from './dom.js';
-import { formatInstant, formatSpan, plural, whole } from './format.js';
+import { formatInstant, formatSpan, formatWhole, plural } from './format.js';
 import { getJson } from './gateway.js';
 import { bindFilter, setFilter, showFilter } from './letter-filter.js';
 import { bindLetters, markChosen, readLetters, showTotal } from './letter-list.js';
@@ -20,7 +20,7 @@ let timeline;
 
 // The gateway counts the letters once a second at most, and less often where there are very many. The list is read anew
 // where their number has changed.
-async function read() {
+async function readPage() {
   const summary = await getJson('/dead-letters/summary');
   showSummary(summary);
   const key = JSON.stringify([summary.letters, summary.reasons]);
@@ -34,19 +34,19 @@ function showSummary(summary) {
   $('none').hidden = summary.letters > 0;
   const { under_1_hour: hour, under_1_day: day, under_7_days: week, from_7_days: older } = summary.ages;
   const ages = [[hour, 'in the last hour'], [day, 'in the last day'], [week, 'in the last 7 days'], [older, 'longer ago']];
-  setText($('ages'), summary.letters ? ages.filter(([count]) => count).map(([count, when]) => `${whole.format(count)} ${when}`).join(' · ') : '');
+  setText($('ages'), summary.letters ? ages.filter(([count]) => count).map(([count, when]) => `${formatWhole(count)} ${when}`).join(' · ') : '');
   showReasons(summary);
   showDevices(summary);
   timeline.draw(bars(summary.timeline, summary.letters));
 }
 
 function showReasons({ reasons }) {
-  const rows = Object.entries(reasons).sort(([a, of], [b, than]) => than.letters - of.letters || a.localeCompare(b));
+  const rows = Object.entries(reasons).sort(([a, of], [b, than]) => than.letters - of.letters || (a < b ? -1 : 1));
   $('reasons').replaceChildren(...rows.map(([code, { letters, newest }]) => {
     const item = element('li');
     const button = element('button', { type: 'button', 'data-reason': code, title: `Newest: ${formatInstant(newest)}` });
     button.append(element('span', { class: `swatch fill-${code}`, 'aria-hidden': 'true' }), element('code', {}, code),
-      element('b', {}, whole.format(letters)), element('span', { class: 'quiet' }, REASONS[code] ?? ''));
+      element('b', {}, formatWhole(letters)), element('span', { class: 'quiet' }, REASONS[code] ?? ''));
     button.addEventListener('click', () => filterBy({ reason: code }));
     item.append(button);
     return item;
@@ -57,14 +57,14 @@ function showDevices({ devices, device_count: count, without_device: without }) 
   $('letter-devices').replaceChildren(...devices.slice(0, 8).map(({ device_id: device, letters }) => {
     const item = element('li');
     const button = element('button', { type: 'button', 'data-device': device });
-    button.append(element('span', { class: 'name' }, device), element('b', {}, whole.format(letters)));
+    button.append(element('span', { class: 'name' }, device), element('b', {}, formatWhole(letters)));
     button.addEventListener('click', () => filterBy({ device }));
     item.append(button);
     return item;
   }));
   const notes = [];
   if (count > 8) notes.push(`and ${plural(count - 8, 'other device')}`);
-  if (without) notes.push(`${whole.format(without)} name no valid device`);
+  if (without) notes.push(`${formatWhole(without)} name no valid device`);
   setText($('letter-devices-rest'), notes.join(' · '));
 }
 
@@ -76,7 +76,7 @@ function bars({ start, bar_seconds: seconds, reasons }, letters) {
   const shown = Array.from({ length: count }, (_, index) => {
     const [from, to] = [first + index * width, first + (index + 1) * width];
     const segments = codes.map((key) => ({ key, value: reasons[key][index] }));
-    const named = segments.filter(({ value }) => value).map(({ key, value }) => [key, whole.format(value)]);
+    const named = segments.filter(({ value }) => value).map(({ key, value }) => [key, formatWhole(value)]);
     return { from, to, segments, rows: [[formatInstant(from), ''], ...(named.length ? named : [['none', '']])] };
   });
   return {
@@ -114,7 +114,7 @@ function start() {
     }, () => {});
   });
   document.addEventListener('redriven', () => { seen.key = null; });
-  keepReading(read);
+  keepReading(readPage);
 }
 
 start();

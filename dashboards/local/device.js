@@ -29,17 +29,21 @@ export function choose(first) {
 // A name that no device can have is not asked for.
 export const deviceQuestion = () => (/^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(chosen.id ?? '') ? { device_id: chosen.id } : {});
 
-export async function showChosen(statistics, known) {
+// `recent` where it is there already.
+export async function showChosen(statistics, known, recent) {
   chosen.statistics = statistics;
+  if (recent) Object.assign(chosen, { recent: prepareRecent(recent), askedAt: revisionOf(statistics) });
   show(known);
   await readRecent().then((changed) => changed && show(known), () => {}); // the stream says when the gateway is away
 }
 
+// An unchanged device is not asked for again.
+const revisionOf = ({ count, updated_at: at }) => `${count} ${at}`;
+
 async function readRecent() {
   const { id, statistics } = chosen;
   if (!statistics) return false;
-  // The revision of what is drawn: an unchanged device is not asked for again.
-  const revision = `${statistics.count} ${statistics.updated_at}`;
+  const revision = revisionOf(statistics);
   if (revision === chosen.askedAt) return false;
   chosen.askedAt = revision;
   const recent = await getJson(`/recent?device_id=${encodeURIComponent(id)}`, { absent: null });

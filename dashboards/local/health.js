@@ -1,7 +1,7 @@
 // Is the pipeline well, and is every reading accounted for?
 
 import { $, element, setAttribute, setText } from './dom.js';
-import { UNDEFINED, fixed, formatCount, formatSeconds, formatShare, plural, whole } from './format.js';
+import { UNDEFINED, formatCount, formatFixed, formatSeconds, formatShare, formatWhole, plural } from './format.js';
 import { REASONS } from './reasons.js';
 
 const RATE_WINDOW_MS = 6000;
@@ -35,7 +35,7 @@ export function forgetRate() {
 function showRate() {
   const [first, last] = [pipeline.samples[0], pipeline.samples.at(-1)];
   const rate = last.at - first.at > 400 ? (last.counted - first.counted) * 1000 / (last.at - first.at) : null;
-  setText($('rate').querySelector('.value'), rate === null ? UNDEFINED : rate > 0 && rate < 9.95 ? fixed[1].format(rate) : whole.format(rate));
+  setText($('rate').querySelector('.value'), rate === null ? UNDEFINED : rate > 0 && rate < 9.95 ? formatFixed(rate, 1) : formatWhole(rate));
 }
 
 function showTile(id, text, exact, { state = '', note } = {}) {
@@ -48,7 +48,7 @@ function showTile(id, text, exact, { state = '', note } = {}) {
 
 function showAccounts(latest, lettersWait) {
   const reasons = Object.entries(latest.dead_letters ?? {}).filter(([, count]) => count > 0)
-    .sort(([a, countA], [b, countB]) => countB - countA || a.localeCompare(b));
+    .sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1));
   const deadLetters = reasons.reduce((sum, [, count]) => sum + count, 0);
   const behind = latest.pending > 0 && (latest.backlog_age_seconds ?? 0) >= 5;
   const share = (count, otherwise) => (count > 0 ? `${formatShare(count, latest.accepted)} of accepted` : otherwise);

@@ -10,10 +10,10 @@ const inAddress = () => new URLSearchParams(location.hash.slice(1));
 export const chosenLetter = () => inAddress().get('letter');
 
 export function chooseLetter(id) {
-  write({ ...read(), letter: id });
+  write({ ...readFilter(), letter: id });
 }
 
-function read() {
+function readFilter() {
   return Object.fromEntries(FIELDS.map((name) => [name, $(`filter-${name}`).value.trim()]));
 }
 
@@ -30,13 +30,13 @@ export function showFilter() {
 
 export function setFilter(change) {
   for (const [name, value] of Object.entries(change)) $(`filter-${name}`).value = value;
-  write({ ...read(), letter: chosenLetter() });
+  write({ ...readFilter(), letter: chosenLetter() });
 }
 
 export function bindFilter(changed) {
   let waiting;
   const apply = () => {
-    write({ ...read(), letter: chosenLetter() });
+    write({ ...readFilter(), letter: chosenLetter() });
     changed();
   };
   for (const name of FIELDS) {
@@ -59,7 +59,7 @@ export function bindFilter(changed) {
 
 // As the gateway's parameters, and as the members of a selection: the names are the same.
 export function filterMembers() {
-  const { text, reason, device, since } = read();
+  const { text, reason, device, since } = readFilter();
   const members = {};
   if (text) members.text = text;
   if (reason) members.reason = reason;
@@ -70,7 +70,7 @@ export function filterMembers() {
 
 // As the flags of `streamgauge dlq redrive`; null where it has none for it.
 export function filterFlags() {
-  const { text, reason, device, since } = read();
+  const { text, reason, device, since } = readFilter();
   if (text) return null;
   return [['--reason', reason], ['--device', device], ['--since', since]].filter(([, value]) => value).flat();
 }

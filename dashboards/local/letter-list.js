@@ -1,7 +1,7 @@
 // The list of dead letters, newest first, read page by page as far as somebody asks.
 
 import { $, element, setAttribute, setText } from './dom.js';
-import { formatInstant, formatInstantShort, plural, whole } from './format.js';
+import { formatInstant, formatInstantShort, formatWhole, plural } from './format.js';
 import { getJson } from './gateway.js';
 import { chooseLetter, chosenLetter, filterMembers } from './letter-filter.js';
 import { printable } from './printable.js';
@@ -19,7 +19,7 @@ export async function readLetters({ keep = false } = {}) {
   const [letters, next] = await readUntil(run, [], undefined, wanted);
   if (run !== list.run) return;
   Object.assign(list, { letters, next });
-  show();
+  showLetters();
 }
 
 async function readMore() {
@@ -28,7 +28,7 @@ async function readMore() {
   const [letters, next] = await readUntil(run, list.letters, list.next, list.letters.length + PAGE);
   if (run !== list.run) return;
   Object.assign(list, { letters, next });
-  show();
+  showLetters();
 }
 
 async function readUntil(run, before, after, wanted) {
@@ -46,7 +46,7 @@ async function readUntil(run, before, after, wanted) {
   return [letters, next];
 }
 
-function show() {
+function showLetters() {
   const body = $('letters').tBodies[0];
   const focused = document.activeElement?.closest?.('tr[data-letter]')?.dataset.letter;
   body.replaceChildren(...list.letters.map(row));
@@ -98,5 +98,5 @@ export function bindLetters(choose) {
 }
 
 export function showTotal(total) {
-  setText($('letter-count'), whole.format(total));
+  setText($('letter-count'), formatWhole(total));
 }

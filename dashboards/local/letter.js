@@ -1,7 +1,7 @@
 // One dead letter: what is wrong, its payload with that marked, and where it came from.
 
 import { $, element, setText } from './dom.js';
-import { formatInstant, whole } from './format.js';
+import { formatInstant, formatWhole } from './format.js';
 import { getJson } from './gateway.js';
 import { chosenLetter } from './letter-filter.js';
 import { printable } from './printable.js';
@@ -18,10 +18,10 @@ export async function readLetter() {
   if (run !== shown.run) return;
   const other = id !== shown.id;
   Object.assign(shown, { id, letter });
-  show(other);
+  showLetter(other);
 }
 
-function show(other) {
+function showLetter(other) {
   const { id, letter } = shown;
   $('letter-absent').hidden = Boolean(letter);
   $('letter-present').hidden = !letter;
@@ -43,14 +43,14 @@ function show(other) {
 
 function where(problem) {
   if (!problem) return 'not in the payload';
-  const place = `line ${whole.format(problem.line)}, column ${whole.format(problem.column)} (byte ${whole.format(problem.offset)})`;
+  const place = `line ${formatWhole(problem.line)}, column ${formatWhole(problem.column)} (byte ${formatWhole(problem.offset)})`;
   return problem.member === null ? place : `${printable(problem.member)}, ${place}`;
 }
 
 // The parts are printable already, line feeds included; what is left out is said.
 function showPayload({ payload, problem }) {
   const parts = [];
-  const hidden = (bytes) => element('span', { class: 'hidden-part' }, `… ${whole.format(bytes)} bytes …`);
+  const hidden = (bytes) => element('span', { class: 'hidden-part' }, `… ${formatWhole(bytes)} bytes …`);
   if (payload.hidden_before) parts.push(hidden(payload.hidden_before));
   parts.push(document.createTextNode(payload.before));
   if (problem) {
@@ -60,6 +60,6 @@ function showPayload({ payload, problem }) {
   parts.push(document.createTextNode(payload.after));
   if (payload.hidden_after) parts.push(hidden(payload.hidden_after));
   $('letter-payload').replaceChildren(...parts);
-  setText($('letter-bytes'), `${whole.format(payload.bytes)} bytes`);
+  setText($('letter-bytes'), `${formatWhole(payload.bytes)} bytes`);
   $('letter-payload').querySelector('mark')?.scrollIntoView?.({ block: 'nearest' });
 }

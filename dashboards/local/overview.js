@@ -2,7 +2,7 @@
 
 import { BarChart } from './bars.js';
 import { $, element, setAttribute, setText } from './dom.js';
-import { formatAge, formatCount, formatInstant, formatSent, formatShare, plural, whole } from './format.js';
+import { formatAge, formatCount, formatInstant, formatSent, formatShare, formatWhole, plural } from './format.js';
 
 const AGE_LABELS = { 10: '10 s', 60: '1 min', 600: '10 min', 3600: '1 h', 86_400: '1 day' };
 const STATISTICS = { mean: 'Mean', standard_deviation: 'Standard deviation' };
@@ -116,4 +116,4 @@ function showList(id, devices, describe) {
 export const describeRange = ({ statistic, from, to }) =>
   `${STATISTICS[statistic]} from ${formatSent(from, 4)} to ${formatSent(to, 4)}`;
 
-export const describeDevices = (matching, all) => (matching === all ? whole.format(all) : `${whole.format(matching)} of ${whole.format(all)}`);
+export const describeDevices = (matching, all) => (matching === all ? formatWhole(all) : `${formatWhole(matching)} of ${formatWhole(all)}`);

@@ -4,7 +4,7 @@
 // with its calls, and is forgotten with them: what the page has by itself, its session, changes nothing.
 
 import { $, element, setText } from './dom.js';
-import { plural, whole } from './format.js';
+import { formatWhole, plural } from './format.js';
 import { postJson } from './gateway.js';
 import { filterFlags, filterMembers } from './letter-filter.js';
 import { openLetter } from './letter.js';
@@ -58,10 +58,10 @@ async function run(path, selected, key, progress) {
 function describe(totals, done) {
   const { letters, sent, readings, skipped, refused, failed } = totals;
   if (letters === 0) return 'No dead letter is meant.';
-  const parts = [`${whole.format(sent)} ${done ? 'sent' : 'would be sent'} (${plural(readings, 'reading')})`];
-  if (skipped) parts.push(`${whole.format(skipped)} left`);
-  if (refused) parts.push(`${whole.format(refused)} refused`);
-  if (failed) parts.push(`${whole.format(failed)} failed`);
+  const parts = [`${formatWhole(sent)} ${done ? 'sent' : 'would be sent'} (${plural(readings, 'reading')})`];
+  if (skipped) parts.push(`${formatWhole(skipped)} left`);
+  if (refused) parts.push(`${formatWhole(refused)} refused`);
+  if (failed) parts.push(`${formatWhole(failed)} failed`);
   return `${plural(letters, 'dead letter')}: ${parts.join(', ')}`;
 }
 

@@ -1,6 +1,6 @@
 // Which part of the numbers a chart shows, and where its axes are marked.
 
-import { clock, clockExact, dayMonth, fixed, hourMinute, monthYear } from './format.js';
+import { formatClock, formatClockExact, formatDayMonth, formatFixed, formatHourMinute, formatMonthYear } from './format.js';
 
 
 // Tukey's far-out fences, three interquartile ranges beyond the quartiles, so that one wild value does not flatten
@@ -64,7 +64,7 @@ export function valueTicks([low, high], wanted) {
   const widest = Math.max(Math.abs(low), Math.abs(high));
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9) + (step / power === 2.5 ? 1 : 0));
   const significant = Math.max(0, Math.ceil(Math.log10(widest / step)));
-  const format = (value) => (widest >= 1e7 || digits > 6 ? value.toExponential(Math.min(6, significant)) : fixed[digits].format(value || 0));
+  const format = (value) => (widest >= 1e7 || digits > 6 ? value.toExponential(Math.min(6, significant)) : formatFixed(value || 0, digits));
   const ticks = Array.from({ length: count }, (_, index) => ({ value: (first + index) * step, label: format((first + index) * step) }));
   if (significant <= 6) return { ticks, base: null };
   // A narrow range far from zero: the labels say how far each line is from one of them.
@@ -83,12 +83,12 @@ export const TIME_STEPS = [
 
 export function timeTicks([start, end], wanted) {
   const step = TIME_STEPS.find((candidate) => (end - start) / candidate <= wanted) ?? TIME_STEPS.at(-1);
-  const format = step < SECOND ? clockExact : step < MINUTE ? clock : step < DAY ? hourMinute : step < 91 * DAY ? dayMonth : monthYear;
+  const format = step < SECOND ? formatClockExact : step < MINUTE ? formatClock : step < DAY ? formatHourMinute : step < 91 * DAY ? formatDayMonth : formatMonthYear;
   const zone = -new Date(start).getTimezoneOffset() * MINUTE; // whole hours and days of the viewer's own clock
   const ticks = [];
   for (let local = Math.ceil((start + zone) / step) * step; local - zone <= end; local += step) {
     const midnight = step < DAY && step >= MINUTE && local % DAY === 0;
-    ticks.push({ value: local - zone, label: (midnight ? dayMonth : format).format(local - zone) });
+    ticks.push({ value: local - zone, label: (midnight ? formatDayMonth : format)(local - zone) });
   }
   return ticks;
 }

@@ -1,11 +1,11 @@
 // What every page of the dashboard has: the theme, and whether the pipeline answers.
 
 import { $, element, setAttribute, setText } from './dom.js';
-import { clock, formatZone } from './format.js';
+import { formatClock, formatZone } from './format.js';
 import { SessionEnded } from './gateway.js';
 
 const POLL_MS = 1000;
-const RETRY_MS_MAX = 5000;
+export const RETRY_MS_MAX = 5000;
 
 export function showConnection(state) {
   const text = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', ended: 'Session ended' }[state];
@@ -14,7 +14,7 @@ export function showConnection(state) {
   setText($('connection').querySelector('.state'), text);
   if (state === 'connected') {
     const word = element('span', { class: 'word' }, 'updated ');
-    $('connection').querySelector('.updated').replaceChildren(word, clock.format(new Date()));
+    $('connection').querySelector('.updated').replaceChildren(word, formatClock(new Date()));
   }
 }
 
@@ -74,7 +74,8 @@ export function bindShell() {
   bindTheme();
   bindCopies();
   $('reload').addEventListener('click', () => location.reload());
-  setText($('foot'), `Times are those of this browser (${formatZone()}).`);
+  // The name of the zone takes the browser longer than all the rest of the page: it comes when that is on the screen.
+  setTimeout(() => setText($('foot'), `Times are those of this browser (${formatZone()}).`), 500);
 }
 
 // Calls `read` once a second while somebody looks, and says how it goes.

@@ -4,9 +4,8 @@
 // devices is told what it shows and no more. Another question is another connection.
 
 import { SessionEnded, getJson } from './gateway.js';
-import { endSession, showConnection, sleep, untilVisible } from './shell.js';
+import { RETRY_MS_MAX, endSession, showConnection, sleep, untilVisible } from './shell.js';
 
-const RETRY_MS_MAX = 5000;
 // The gateway says something every second; silence this long is a connection that is dead.
 const SILENCE_MS_MAX = 10_000;
 

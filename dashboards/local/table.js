@@ -1,7 +1,7 @@
 // The table of devices: the rows that the gateway was asked for, in its order.
 
 import { $, element, setAttribute, setText, svgElement } from './dom.js';
-import { formatCount, formatInstantShort, formatSent, formatValue, whole } from './format.js';
+import { formatCount, formatInstantShort, formatSent, formatValue, formatWhole } from './format.js';
 import { describeDevices, describeRange } from './overview.js';
 
 const TREND_POINTS = 40;
@@ -36,7 +36,7 @@ export function showTable({ devices, matching, overview }, chosen) {
   showRows(body, table.ids, told, chosen);
   const start = Math.min(table.page, pages - 1) * table.size;
   setText($('device-count'), describeDevices(matching, overview.devices));
-  setText($('page-range'), matching ? `${whole.format(start + 1)}–${whole.format(Math.min(start + table.size, matching))} of ${whole.format(matching)}` : '');
+  setText($('page-range'), matching ? `${formatWhole(start + 1)}–${formatWhole(Math.min(start + table.size, matching))} of ${formatWhole(matching)}` : '');
   $('no-match').hidden = matching > 0 || overview.devices === 0;
   $('range').hidden = table.range === null;
   if (table.range) setText($('range-text'), describeRange(table.range));
@@ -84,13 +84,9 @@ function newRow(id) {
   const heading = element('th', { scope: 'row', title: id });
   heading.append(element('a', { href: `#device=${encodeURIComponent(id)}` }, id));
   const trend = element('td');
-  const line = svgElement('polyline', { class: 'trend' });
-  const picture = svgElement('svg', { viewBox: '0 0 84 20', 'aria-hidden': 'true' });
-  picture.append(line);
-  trend.append(picture);
   const cells = CELLS.map(([field]) => element('td', { 'data-field': field }));
   node.append(heading, trend, ...cells);
-  return { node, line, cells };
+  return { node, trend, cells };
 }
 
 function showRow(row, statistics) {
@@ -106,7 +102,18 @@ function showRow(row, statistics) {
     cell.title = value === null || value === undefined ? 'undefined' : String(value);
     if (field === 'anomaly_count') cell.className = value > 0 ? 'some' : 'none';
   });
-  setAttribute(row.line, 'points', trendPoints(trends.get(statistics.device_id)?.means ?? []));
+  showTrend(row.trend, trends.get(statistics.device_id)?.means ?? []);
+}
+
+// Drawn once there is a trend: a picture of nothing costs the page that opens as much as one of something.
+function showTrend(cell, means) {
+  if (means.length < 2 && !cell.firstChild) return;
+  if (!cell.firstChild) {
+    const picture = svgElement('svg', { viewBox: '0 0 84 20', 'aria-hidden': 'true' });
+    picture.append(svgElement('polyline', { class: 'trend' }));
+    cell.append(picture);
+  }
+  setAttribute(cell.firstChild.firstChild, 'points', trendPoints(means));
 }
 
 function trendPoints(means) {

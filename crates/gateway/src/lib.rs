@@ -23,6 +23,7 @@ mod query;
 mod reads;
 mod recent;
 mod route;
+mod script;
 mod server;
 mod stall;
 mod view;

@@ -1,9 +1,10 @@
 //! The dashboard's page, its files, and its login.
 
 use crate::access::require_same_origin;
-use crate::answer::{Answer, Refusal, bytes_answer};
+use crate::answer::{Answer, Refusal, bytes_answer, stream_answer};
 use crate::body::require_content_type;
 use crate::query::form_pairs;
+use crate::script::script;
 use crate::{Gateway, PipelineView};
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -12,42 +13,17 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use ports::EventStream;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
 const INDEX: &str = include_str!("../../../dashboards/local/index.html");
 const LOGIN: &str = include_str!("../../../dashboards/local/login.html");
 const DEAD_LETTERS: &str = include_str!("../../../dashboards/local/dead-letters.html");
 
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../../../dashboards/local/", $name)))),*]
-    };
-}
-
-/// The files that the pages load, by name.
-pub(crate) const FILES: &[(&str, &str)] = &files![
-    "dashboard.css",
-    "dead-letters.css",
-    "bars.js",
-    "chart.js",
-    "dashboard.js",
-    "dead-letters.js",
-    "device.js",
-    "dom.js",
-    "format.js",
-    "gateway.js",
-    "health.js",
-    "letter-filter.js",
-    "letter-list.js",
-    "letter.js",
-    "login.js",
-    "overview.js",
-    "printable.js",
-    "reasons.js",
-    "redrive.js",
-    "scale.js",
-    "shell.js",
-    "stream.js",
-    "table.js",
+/// The pages' stylesheets, by name.
+const STYLES: [(&str, &str); 2] = [
+    ("dashboard.css", include_str!("../../../dashboards/local/dashboard.css")),
+    ("dead-letters.css", include_str!("../../../dashboards/local/dead-letters.css")),
 ];
 
 /// A page of the dashboard.
@@ -66,21 +42,41 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// The largest login form: a key of 512 characters, each percent-encoded, and its name.
 const FORM_BYTES_MAX: usize = 4096;
 
-impl<S: EventStream, V: PipelineView> Gateway<S, V> {
+/// Where the page has its first state: in place of this, after the element's tag.
+const FIRST_STATE: &str = "<script type=\"application/json\" id=\"first-state\">";
+const NO_STATE: &str = "null";
+
+impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
     /// The page for who has a session or needs none, the login for the others.
-    pub(crate) fn page(&self, page: Page, head: &Parts, local: SocketAddr) -> Answer {
+    pub(crate) fn page(self: &Arc<Self>, page: Page, head: &Parts, local: SocketAddr) -> Answer {
         let trusted = self.gatekeeper.trusts(head, local);
         if !trusted && !self.gatekeeper.has_session(&head.headers) {
             return embedded("text/html; charset=utf-8", LOGIN);
         }
-        let text = match page {
-            Page::Dashboard => INDEX,
-            Page::DeadLetters => DEAD_LETTERS,
+        let mut answer = match page {
+            Page::Dashboard => self.dashboard(),
+            Page::DeadLetters => embedded("text/html; charset=utf-8", DEAD_LETTERS),
         };
-        let mut answer = embedded("text/html; charset=utf-8", text);
         if trusted {
             self.give_session(&mut answer);
         }
+        answer
+    }
+
+    /// The page up to its first state at once, so that the browser loads scripts and styles while the state is made.
+    fn dashboard(self: &Arc<Self>) -> Answer {
+        let (parts, answer) = mpsc::channel(2);
+        let gateway = Arc::clone(self);
+        tokio::spawn(async move {
+            let (before, after) = around_first_state();
+            if parts.send(Bytes::from_static(before.as_bytes())).await.is_ok() {
+                let state = gateway.first_state().await.unwrap_or_else(|| NO_STATE.to_owned());
+                // Whoever has gone meanwhile misses nothing.
+                let _ = parts.send(Bytes::from(state + after)).await;
+            }
+        });
+        let mut answer = stream_answer("text/html; charset=utf-8", answer);
+        protect(&mut answer);
         answer
     }
 
@@ -125,16 +121,21 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 }
 
+/// The page before and after its first state.
+fn around_first_state() -> (&'static str, &'static str) {
+    let (before, after) = INDEX.split_at(INDEX.find(FIRST_STATE).map_or(INDEX.len(), |at| at + FIRST_STATE.len()));
+    (before, after.strip_prefix(NO_STATE).unwrap_or(after))
+}
+
 /// The file of a path under `/dashboard/`.
 pub(crate) fn file(path: &str) -> Result<Answer, Refusal> {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let (name, text) = FILES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "the dashboard has no such file"))?;
-    let content_type =
-        if name.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
-    Ok(embedded(content_type, text))
+    if let Some(text) = script(name) {
+        return Ok(embedded("text/javascript; charset=utf-8", text));
+    }
+    let style = STYLES.iter().find(|(known, _)| *known == name);
+    let (_, text) = style.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "the dashboard has no such file"))?;
+    Ok(embedded("text/css; charset=utf-8", text))
 }
 
 fn embedded(content_type: &'static str, text: &'static str) -> Answer {

@@ -76,7 +76,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
 
     pub(crate) fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
         let device_id = query(head, &["device_id"])?.required_device("device_id")?;
-        let recent = self.recent.of(&device_id).ok_or_else(|| no_data(&device_id))?;
+        let recent = self.recent.of(device_id.as_str()).ok_or_else(|| no_data(&device_id))?;
         Ok(json(StatusCode::OK, &recent))
     }
 }
@@ -84,7 +84,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
 /// One device's statistics, with the contract's members in the contract's order.
 #[derive(Serialize)]
 pub(crate) struct Statistics<'a> {
-    device_id: &'a str,
+    pub device_id: &'a str,
     count: u64,
     mean: Option<Number>,
     median: Option<Number>,

@@ -111,16 +111,16 @@ impl RecentActivity {
     }
 
     /// What is known of a device, in the order of the timestamps, a reading that was posted twice once.
-    pub(crate) fn of(&self, device_id: &DeviceId) -> Option<Recent> {
+    pub(crate) fn of(&self, device_id: &str) -> Option<Recent> {
         let (mut readings, mut statistics) = {
             let devices = self.lock();
-            let device = devices.by_name.get(device_id.as_str())?;
+            let device = devices.by_name.get(device_id)?;
             (Vec::from_iter(device.readings.iter().copied()), Vec::from_iter(device.statistics.iter().copied()))
         };
         readings.sort_by_key(|point| point.timestamp);
         readings.dedup();
         statistics.sort_by_key(|point| point.timestamp);
-        Some(Recent { device_id: device_id.as_str().to_owned(), readings, statistics })
+        Some(Recent { device_id: device_id.to_owned(), readings, statistics })
     }
 
     fn lock(&self) -> MutexGuard<'_, Devices> {
@@ -257,7 +257,7 @@ mod tests {
         let recent = RecentActivity::default();
         recent.record_readings(&(0..500).map(|second| reading("d", second)).collect::<Vec<_>>());
         recent.record_readings(&[reading("d", 500)]);
-        let readings = recent.of(&device("d")).unwrap().readings;
+        let readings = recent.of("d").unwrap().readings;
         let values: Vec<_> = readings.iter().map(|point| point.value.0).collect();
         assert_eq!(values, (201..=500).map(f64::from).collect::<Vec<_>>());
     }
@@ -268,7 +268,7 @@ mod tests {
         for (second, count) in [(1, 1), (1, 2), (2, 3), (2, 4)] {
             recent.record_statistics(&device("d"), &statistics(second, count));
         }
-        let counts: Vec<_> = recent.of(&device("d")).unwrap().statistics.iter().map(|point| point.count).collect();
+        let counts: Vec<_> = recent.of("d").unwrap().statistics.iter().map(|point| point.count).collect();
         assert_eq!(counts, [2, 4]);
     }
 
@@ -276,7 +276,7 @@ mod tests {
     fn a_batch_of_many_devices_reaches_each() {
         let recent = RecentActivity::default();
         recent.record_readings(&[reading("a", 1), reading("b", 1), reading("a", 2)]);
-        let count = |name| recent.of(&device(name)).map(|recent| recent.readings.len());
+        let count = |name| recent.of(name).map(|recent| recent.readings.len());
         assert_eq!((count("a"), count("b"), count("c")), (Some(2), Some(1), None));
     }
 
@@ -303,9 +303,9 @@ mod tests {
             recent.record_readings(&[reading(&format!("device-{number}"), 1)]);
             recent.record_readings(&[reading("busy", number)]);
         }
-        assert!(recent.of(&device("busy")).is_some());
-        assert!(recent.of(&device("device-999")).is_some());
-        assert!(recent.of(&device("device-0")).is_none());
+        assert!(recent.of("busy").is_some());
+        assert!(recent.of("device-999").is_some());
+        assert!(recent.of("device-0").is_none());
     }
 
     proptest::proptest! {

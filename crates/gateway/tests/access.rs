@@ -198,6 +198,7 @@ fn on_another_address_the_page_needs_a_login_with_the_key() {
     let before = get(&server, "/dashboard", &[]);
     assert_eq!((before.status, before.header("set-cookie")), (200, None));
     assert!(before.text().contains("action=\"/dashboard/login\""));
+    assert!(!before.text().contains("first-state"), "nothing is told before the login");
 
     let wrong = log_in(&server, &[], "api_key=wrong");
     assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));

@@ -114,6 +114,37 @@ fn the_overview_and_the_chosen_device_are_those_of_the_storage() {
     assert_eq!(server.get("/fleet").json()["letters_wait"], json!(true));
 }
 
+/// What the page comes with: the JSON in the one element that has it.
+fn first_state(page: &str) -> Value {
+    let (_, rest) = page.split_once(r#"<script type="application/json" id="first-state">"#).unwrap();
+    let (state, rest) = rest.split_once("</script>").unwrap();
+    assert!(rest.trim_end().ends_with("</html>") && !rest.contains("first-state"), "{rest}");
+    serde_json::from_str(state).unwrap()
+}
+
+#[test]
+fn the_page_comes_with_what_it_would_ask_for_first() {
+    let server = with_fleet();
+    let first = first_state(server.get("/dashboard").text());
+    // Ages are of the moment.
+    let of = |mut state: Value| {
+        state["overview"]["freshness"].take();
+        state
+    };
+    assert_eq!(of(first["state"].clone()), of(server.get("/fleet").json()));
+    assert_eq!(names(&first["state"])[0], "pump-0");
+    assert_eq!(first["recent"], server.get("/recent?device_id=pump-0").json());
+}
+
+#[test]
+fn a_page_without_devices_or_without_storage_comes_all_the_same() {
+    let server = Server::start();
+    let first = first_state(server.get("/dashboard").text());
+    assert_eq!((&first["state"]["devices"], &first["recent"]), (&json!([]), &json!(null)));
+    server.pipeline.set_view_down(true);
+    assert_eq!(first_state(server.get("/dashboard").text()), json!(null));
+}
+
 #[test]
 fn without_devices_there_is_nothing_and_no_error() {
     let state = Server::start().get("/fleet?sort=mean").json();

@@ -23,15 +23,20 @@ def serve_files(context, folder):
     context.route("**/dashboard/*.*", serve)
 
 
+def new_context(browser, **options):
+    context = browser.new_context(**options)
+    if files:
+        serve_files(context, files)
+    return context
+
+
 class Tab:
     """One tab, with everything it asked for and everything it complained about."""
 
     READY = "#connection[data-state=connected]"
 
     def __init__(self, browser, pipeline, width=1280, height=900, scheme="light", path="", ready=None):
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        if files:
-            serve_files(self.context, files)
+        self.context = new_context(browser, viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page = self.context.new_page()
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))

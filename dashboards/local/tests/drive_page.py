@@ -29,6 +29,7 @@ from pipeline import Pipeline, Results, eventually
 DEVICES = 25
 FLEET = ["--devices", str(DEVICES), "--rate", "100"]
 ROWS = "#devices tbody tr[data-device]"
+FIRST_STATE = rb'id="first-state">(.*?)</script>'
 POLICY = {
     "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "connect-src": "'self'",
     "img-src": "'self' data:", "form-action": "'self'", "base-uri": "'none'", "frame-ancestors": "'none'",
@@ -231,10 +232,37 @@ def check_worked_example(results, visit, pipeline):
 def check_weight_and_quiet(results, visit, pipeline):
     files = {url.split("#")[0] for url in visit.requests if "/dashboard" in url}
     bodies = [visit.context.request.get(url).body() for url in files]
-    results.check("the page weighs less than 100 KB", 20_000 < sum(map(len, bodies)) < 100_000, sum(map(len, bodies)))
+    whole = sum(map(len, bodies))
+    results.check("the page weighs less than 300 KB", whole < 300_000, whole)
+    state = sum(len(found[1]) for body in bodies if (found := re.search(FIRST_STATE, body)))
+    results.check("and less than 100 KB without the state that it comes with", 20_000 < whole - state < 100_000, (whole, state))
     foreign = [url for url in visit.requests if not url.startswith((pipeline.ingest + "/", "data:"))]
     results.check("no request left the origin", not foreign, foreign)
     results.check("nothing was complained about in the console", not visit.complaints, visit.complaints)
+
+
+def check_opening(results, browser, pipeline):
+    """What the page comes with is enough to show everything, before it has been told anything."""
+    context = browser_module.new_context(browser)
+    context.route(re.compile("/(events|fleet|recent)"), lambda route: route.abort())
+    page = context.new_page()
+    page.goto(pipeline.ready["dashboard"])
+    page.wait_for_selector(ROWS)
+    first = page.get_attribute(f"{ROWS} >> nth=0", "data-device")
+    results.check("a page that hears nothing shows the devices that it came with", page.locator(ROWS).count() == DEVICES)
+    results.check("and the first one's numbers", page.inner_text("#device-title") == first
+                  and page.get_attribute('#numbers [data-field="mean"]', "data-value") == page.get_attribute(f'{ROWS} [data-field="mean"] >> nth=0', "data-value"))
+    shown = {part: page.locator(selector).count() for part, selector in
+             {"readings": "#chart .points[data-count]", "means": "#means .bar", "freshness": "#freshness .bar"}.items()}
+    results.check("and the charts", all(shown.values()) and int(page.get_attribute("#chart .points", "data-count")) > 0, shown)
+    results.check("and says that it is not told", eventually(lambda: page.get_attribute("#connection", "data-state") == "reconnecting"))
+    other = page.get_attribute(f"{ROWS} >> nth=3", "data-device")
+    page.goto("about:blank")
+    page.goto(f"{pipeline.ready['dashboard']}#device={other}")
+    page.wait_for_selector(ROWS)
+    results.check("a device that the address names is shown instead", page.inner_text("#device-title") == other
+                  and page.get_attribute(f'{ROWS}[aria-current="true"]', "data-device") == other)
+    context.close()
 
 
 def check_looks(results, browser, pipeline, screenshots):
@@ -299,6 +327,7 @@ def drive(results, browser, options, pipelines, data_dir):
     check_worked_example(results, visit, pipeline)
     check_theme_toggle(results, visit)
     check_weight_and_quiet(results, visit, pipeline)
+    check_opening(results, browser, pipeline)
     pipelines.append(again := check_restart(results, visit, pipeline, options.binary))
     visit.context.close()
     code = again.stop()

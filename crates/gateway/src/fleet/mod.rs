@@ -4,6 +4,7 @@
 //! does. Sorting, searching and paging are done here, so that a page with 10,000 devices holds what it shows and no more.
 
 mod events;
+mod first;
 mod overview;
 mod snapshot;
 mod table;

@@ -55,6 +55,21 @@ pub(super) struct TableQuery {
     pub chosen: Option<DeviceId>,
 }
 
+/// What a page shows that has just been opened.
+impl Default for TableQuery {
+    fn default() -> Self {
+        TableQuery {
+            sort: Column::Device,
+            descending: false,
+            search: String::new(),
+            offset: 0,
+            limit: ROWS_DEFAULT,
+            within: None,
+            chosen: None,
+        }
+    }
+}
+
 impl TableQuery {
     pub fn parse(head: &Parts) -> Result<Self, Refusal> {
         let query = query(head, &PARAMETERS)?;

@@ -159,12 +159,37 @@ impl Connection {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
         let mut answer = Answer { status, headers, body: Vec::new() };
+        let in_parts = answer.header("transfer-encoding") == Some("chunked");
+        if in_parts && answer.header("content-type") != Some("text/event-stream") {
+            answer.body = self.parts();
+            return Some(answer);
+        }
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         if self.socket.read_exact(&mut body).is_ok() {
             answer.body = body;
         }
         Some(answer)
+    }
+
+    /// A body that comes in parts, to its end: each is its length in hexadecimal, a line end, its bytes, a line end.
+    fn parts(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                let mut byte = [0];
+                self.socket.read_exact(&mut byte).unwrap();
+                line.push(byte[0]);
+            }
+            let length = usize::from_str_radix(str::from_utf8(&line).unwrap().trim_end(), 16).unwrap();
+            let mut part = vec![0; length + 2];
+            self.socket.read_exact(&mut part).unwrap();
+            body.extend_from_slice(&part[..length]);
+            if length == 0 {
+                return body;
+            }
+        }
     }
 
     /// Whether the server has closed the connection, once it does or the patience ends.
