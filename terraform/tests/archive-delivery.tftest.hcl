@@ -11,7 +11,7 @@ provider "aws" {
 }
 
 override_data {
-  target = data.aws_caller_identity.current
+  target = module.delivery.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
 
@@ -70,18 +70,18 @@ run "firehose" {
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.firehose.kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.firehose.retention_in_days == 90
+    condition     = module.delivery.log_kms_key_arn == var.kms_key_arn && module.delivery.log_retention_days == 90
     error_message = "Firehose's log must be encrypted, and kept for 90 days."
   }
 
   assert {
-    condition     = jsondecode(data.aws_iam_policy_document.firehose_trust.json).Statement[0].Condition.StringEquals["sts:ExternalId"] == "123456789012"
+    condition     = jsondecode(module.delivery.trust_json).Statement[0].Condition.StringEquals["sts:ExternalId"] == "123456789012"
     error_message = "Firehose may take the role for this account alone."
   }
 
   assert {
     condition = {
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement :
+      for statement in jsondecode(module.delivery.policy_json).Statement :
       statement.Sid => { actions = toset(flatten([statement.Action])), resources = toset(flatten([statement.Resource])) }
       } == {
       ReadStream   = { actions = toset(["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]), resources = toset([var.stream_arn]) }
@@ -96,7 +96,7 @@ run "firehose" {
 
   assert {
     condition = {
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement : statement.Sid => statement.Condition.StringEquals if can(statement.Condition)
+      for statement in jsondecode(module.delivery.policy_json).Statement : statement.Sid => statement.Condition.StringEquals if can(statement.Condition)
       } == {
       FindBucket   = { "s3:ResourceAccount" = "123456789012" }
       WriteObjects = { "s3:ResourceAccount" = "123456789012" }
@@ -107,7 +107,7 @@ run "firehose" {
   }
 
   assert {
-    condition     = output.role_arn == "arn:aws:iam::123456789012:role/archive" && aws_iam_role.firehose.name == "archive"
+    condition     = output.role_arn == "arn:aws:iam::123456789012:role/archive"
     error_message = "The role must have the name by which others let it in."
   }
 }
@@ -130,13 +130,13 @@ run "into_another_accounts_bucket" {
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.firehose.kms_key_id == var.kms_key_arn
+    condition     = module.delivery.log_kms_key_arn == var.kms_key_arn
     error_message = "The log must be encrypted with this account's key."
   }
 
   assert {
     condition = {
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement : statement.Sid => flatten([statement.Resource]) if startswith(statement.Sid, "Use")
+      for statement in jsondecode(module.delivery.policy_json).Statement : statement.Sid => flatten([statement.Resource]) if startswith(statement.Sid, "Use")
       } == {
       UseStreamKey = [var.kms_key_arn]
       UseBucketKey = [var.bucket_kms_key_arn]
@@ -146,7 +146,7 @@ run "into_another_accounts_bucket" {
 
   assert {
     condition = {
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement :
+      for statement in jsondecode(module.delivery.policy_json).Statement :
       statement.Sid => statement.Condition.StringEquals["s3:ResourceAccount"] if can(statement.Condition.StringEquals["s3:ResourceAccount"])
     } == { FindBucket = "222222222222", WriteObjects = "222222222222" }
     error_message = "Firehose may write to the other account's bucket, as long as it is the other account's."
@@ -154,7 +154,7 @@ run "into_another_accounts_bucket" {
 
   assert {
     condition = toset(one([
-      for statement in jsondecode(data.aws_iam_policy_document.firehose.json).Statement : statement.Action if statement.Sid == "WriteObjects"
+      for statement in jsondecode(module.delivery.policy_json).Statement : statement.Action if statement.Sid == "WriteObjects"
     ])) == toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"])
     error_message = "Firehose must be able to give the bucket's owner the object."
   }

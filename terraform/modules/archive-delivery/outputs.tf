@@ -10,10 +10,10 @@ output "arn" {
 
 output "role_arn" {
   description = "Firehose's role, which another account's bucket and key have to let in. Known before the role is there."
-  value       = local.role_arn
+  value       = module.delivery.role_arn
 }
 
 output "policy_json" {
   description = "What Firehose may do."
-  value       = data.aws_iam_policy_document.firehose.json
+  value       = module.delivery.policy_json
 }

@@ -15,7 +15,7 @@ output "delivery_stream_name" {
 
 output "delivery_role_arn" {
   description = "Firehose's role, which another account's bucket and key have to let in. Known before the role is there."
-  value       = local.delivery_role_arn
+  value       = module.delivery.role_arn
 }
 
 output "alarm_arns" {
