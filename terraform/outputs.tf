@@ -59,6 +59,11 @@ output "analyst_policy_arn" {
   value       = module.analytics.analyst_policy_arn
 }
 
+output "curator_function_name" {
+  description = "The function that follows the table's changes; null without a curator."
+  value       = one(module.curator[*].function_name)
+}
+
 output "curated_delivery_stream_name" {
   description = "The Firehose stream of curated rows; null without a curator."
   value       = one(module.curator[*].delivery_stream_name)

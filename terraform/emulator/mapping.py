@@ -12,9 +12,9 @@ from .world import wait_until
 class Mapping:
     """`streamgauge mapping` from the stream to the function's alias, one process at a time."""
 
-    def __init__(self, world):
+    def __init__(self, world, name="checkpoints"):
         self.world = world
-        self.checkpoints = world.scratch / "checkpoints.json"
+        self.checkpoints = world.scratch / f"{name}.json"
         self.log = world.scratch / "mapping.log"
 
     @contextlib.contextmanager

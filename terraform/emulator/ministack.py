@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import socket
 import subprocess
 import time
@@ -24,6 +25,16 @@ def variables_without_accounts():
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
+def function_process(endpoint, function):
+    """The process that runs a function of the emulator at this endpoint, by the variables that it was given."""
+    wanted = {f"AWS_LAMBDA_FUNCTION_NAME={function}".encode(), f"AWS_ENDPOINT_URL={endpoint}".encode()}
+    for place in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted <= set(place.read_bytes().split(b"\0")):
+                return int(place.parent.name)
+    raise Failure(f"no process runs {function}")
+
+
 def started(process, endpoint):
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
@@ -36,8 +47,8 @@ def started(process, endpoint):
 
 
 @contextlib.contextmanager
-def running(executable, scratch, port, dynamodb_endpoint):
-    """Gives the endpoint. The functions that ministack starts talk to it too, but to the table by `dynamodb_endpoint`."""
+def running(executable, scratch, port, proxied):
+    """Gives the endpoint. The functions that ministack starts talk to it too, but to table and Firehose by the endpoint `proxied`."""
     endpoint = f"http://127.0.0.1:{port}"
     variables = {
         **variables_without_accounts(),
@@ -47,7 +58,8 @@ def running(executable, scratch, port, dynamodb_endpoint):
         "TMPDIR": str(scratch),
         "S3_DATA_DIR": str(scratch / "s3"),
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_endpoint,
+        "AWS_ENDPOINT_URL_DYNAMODB": proxied,
+        "AWS_ENDPOINT_URL_FIREHOSE": proxied,
     }
     log = scratch / "ministack.log"
     with log.open("wb") as output:

@@ -14,9 +14,11 @@ from .stack import REGION
 # The protocol of each service whose calls are JSON: what its actions are prefixed by, and its JSON's version.
 PROTOCOLS = {
     "dynamodb": ("DynamoDB_20120810", "1.0"),
+    "dynamodbstreams": ("DynamoDBStreams_20120810", "1.0"),
     "kinesis": ("Kinesis_20131202", "1.1"),
     "sqs": ("AmazonSQS", "1.0"),
 }
+MAPPINGS = "/2015-03-31/event-source-mappings"
 
 
 class Services:
@@ -75,6 +77,32 @@ class Services:
             if not page.get("LastEvaluatedKey"):
                 return items
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def changes(self, stream_arn):
+        """Every change that the table's stream holds, in order, as Lambda hands it over."""
+        changes = []
+        for shard in self.call("dynamodbstreams", "DescribeStream", StreamArn=stream_arn)["StreamDescription"]["Shards"]:
+            start = {"StreamArn": stream_arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = self.call("dynamodbstreams", "GetShardIterator", **start)["ShardIterator"]
+            while iterator:
+                page = self.call("dynamodbstreams", "GetRecords", ShardIterator=iterator)
+                changes += [{**record, "eventSourceARN": stream_arn} for record in page["Records"]]
+                iterator = page.get("NextShardIterator") if page["Records"] else None
+        return changes
+
+    # Lambda
+
+    def event_source_mapping(self, function):
+        query = urllib.parse.urlencode({"FunctionName": function})
+        [mapping] = json.loads(self.request("lambda", "GET", f"{MAPPINGS}/?{query}", {}, None))["EventSourceMappings"]
+        return mapping
+
+    def set_mapping_enabled(self, uuid, enabled):
+        self.request("lambda", "PUT", f"{MAPPINGS}/{uuid}", {}, json.dumps({"Enabled": enabled}).encode())
+
+    def invoke(self, function, event):
+        path = f"/2015-03-31/functions/{urllib.parse.quote(function)}/invocations"
+        return json.loads(self.request("lambda", "POST", path, {}, json.dumps(event).encode()))
 
     # SQS
 

@@ -1,4 +1,4 @@
-"""What has to be there, and what is built: ministack, the function's zip, and the command."""
+"""What has to be there, and what is built: ministack, the functions' zips, and the command."""
 
 import json
 import os
@@ -63,11 +63,11 @@ def target_directory():
     return pathlib.Path(json.loads(said[said.index("{"):])["target_directory"])
 
 
-def function_zip(tools):
-    """The zip that a user deploys, for this machine's processor, as docs/deploy.md builds it."""
+def function_zips(tools):
+    """The zips that a user deploys, for this machine's processor, as docs/deploy.md builds them: aggregator's and curator's."""
     path = {"PATH": f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    build("the function", [tools / "bin/cargo-lambda", "lambda", "build", "--release", "--x86-64", "--locked"], path)
-    return target_directory() / "lambda/aggregator/bootstrap.zip"
+    build("the functions", [tools / "bin/cargo-lambda", "lambda", "build", "--release", "--x86-64", "--locked"], path)
+    return [target_directory() / "lambda" / name / "bootstrap.zip" for name in ("aggregator", "curator")]
 
 
 def check_command(path):

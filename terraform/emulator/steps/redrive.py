@@ -66,6 +66,8 @@ def mend(world):
     by_hand = {"id": aggregate, "body": {"readings": [reading(6, MENDED[-1])]}}
     dlq(world, "import", "-", "--apply", text=json.dumps(by_hand) + "\n")
     dlq(world, "purge", world.scratch / "malformed.jsonl", "--reason", "malformed_json", "--yes")
+    # Those of the documented example, whose other value stands.
+    dlq(world, "purge", world.scratch / "conflicting.jsonl", "--reason", "conflicting_duplicate", "--yes")
     dlq(world, "purge", world.scratch / "unreadable.jsonl", "--reason", "unreadable", "--yes")
 
 

@@ -1,5 +1,6 @@
-"""That a fault befalls the writes it is for and nothing else, and that sequence numbers find their records."""
+"""That a fault befalls the writes and rows it is for and nothing else, and that sequence numbers find their records."""
 
+import base64
 import contextlib
 import http.server
 import json
@@ -20,7 +21,9 @@ class Table(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, body):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -28,15 +31,19 @@ class Table(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def table():
-    """A service that answers with what it is asked."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Table)
+def serving(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def table():
+    """A service that answers with what it is asked."""
+    return serving(Table)
 
 
 def ask(endpoint, action, body):
@@ -65,6 +72,52 @@ class Throttling(unittest.TestCase):
             self.assertEqual(proxy.befallen, 1)
             self.assertEqual(ask(proxy.endpoint, "PutItem", put("a")), (200, put("a")))
             self.assertEqual(proxy.befallen, 1)
+
+
+def record(*devices):
+    rows = [{"device_id": device, "revision": 1} for device in devices]
+    return {"Data": base64.b64encode("".join(json.dumps(row) + "\n" for row in rows).encode()).decode()}
+
+
+class Firehose(Table):
+    """Takes every record that reaches it."""
+
+    def do_POST(self):
+        records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Records"]
+        results = [{"RecordId": each["Data"]} for each in records]
+        self.answer(json.dumps({"FailedPutCount": 0, "RequestResponses": results}).encode())
+
+
+class Refusing(unittest.TestCase):
+    def setUp(self):
+        exits = contextlib.ExitStack()
+        self.addCleanup(exits.close)
+        self.proxy = exits.enter_context(Proxy(exits.enter_context(serving(Firehose))).serving())
+
+    def put(self, *records):
+        return ask(self.proxy.endpoint, "PutRecordBatch", {"Records": list(records)})
+
+    def test_records_with_a_refused_row_are_refused_by_themselves_after_a_first_call_as_a_whole(self):
+        records = [record("b"), record("b", "a"), record("c")]
+        with self.proxy.refusing_rows(lambda row: row["device_id"] == "a"):
+            status, answer = self.put(*records)
+            self.assertEqual((status, answer["__type"], self.proxy.rows), (503, "ServiceUnavailableException", {}))
+            status, answer = self.put(*records)
+            self.assertEqual((status, answer["FailedPutCount"]), (200, 1))
+            self.assertEqual([each.get("RecordId") for each in answer["RequestResponses"]], [records[0]["Data"], None, records[2]["Data"]])
+            self.assertEqual(answer["RequestResponses"][1]["ErrorCode"], "ServiceUnavailableException")
+            self.assertEqual(self.proxy.rows, {("b", 1): 1, ("c", 1): 1})
+            # None is left for Firehose, which takes no empty call.
+            self.assertEqual(self.put(records[1])[1]["FailedPutCount"], 1)
+        self.assertEqual(self.put(records[1])[1]["FailedPutCount"], 0)
+        self.assertEqual(self.proxy.rows, {("a", 1): 1, ("b", 1): 2, ("c", 1): 1})
+
+    def test_something_is_done_once_after_rows_are_taken(self):
+        done = []
+        self.proxy.when_rows_are_taken(lambda: done.append(dict(self.proxy.rows)))
+        self.put(record("a"))
+        self.put(record("b"))
+        self.assertEqual(done, [{("a", 1): 1}])
 
 
 class SequenceNumbers(unittest.TestCase):
