@@ -11,6 +11,7 @@ import unittest
 
 CI = pathlib.Path(__file__).parent
 KEY = "QxR7-secret-key-of-an-api"
+FUNCTIONS = ("aggregator", "curator")
 
 TERRAFORM = """#!/usr/bin/env bash
 echo "terraform $*" >>"$CALLS"
@@ -41,7 +42,8 @@ class Deploy(unittest.TestCase):
             (self.root / "bin" / name).write_text(text)
             (self.root / "bin" / name).chmod(0o755)
         (self.root / "terraform/envs/production.tfvars").touch()
-        (self.root / "aggregator.zip").write_text("zip")
+        for function in FUNCTIONS:
+            (self.root / f"{function}.zip").write_text(function)
         for name in ("calls", "output", "summary"):
             (self.root / name).touch()
 
@@ -54,7 +56,7 @@ class Deploy(unittest.TestCase):
             "GITHUB_STEP_SUMMARY": str(self.root / "summary"),
             "AWS_REGION": "eu-central-1",
             "STATE_BUCKET": "states",
-            "ZIP_SHA256": hashlib.sha256(b"zip").hexdigest(),
+            **{f"{function.upper()}_SHA256": hashlib.sha256(function.encode()).hexdigest() for function in FUNCTIONS},
             "PLAN_STATUS": "2",
             "PLAN_TEXT": "+ create",
             "PLAN_JSON": "{}",
@@ -93,10 +95,19 @@ class Deploy(unittest.TestCase):
         self.assertNotIn("terraform apply", self.read("calls"))
 
     def test_another_zip_is_neither_planned_nor_applied(self):
-        (self.root / "aggregator.zip").write_text("another")
-        for step in ("plan", "apply"):
-            made = self.deploy(step, "production", PLAN_KEY="plans/1.tar", PLAN_SHA256="0")
-            self.assertEqual((made.returncode, self.read("calls")), (1, ""))
+        for function in FUNCTIONS:
+            package = self.root / f"{function}.zip"
+            package.write_text("another")
+            for step in ("plan", "apply"):
+                made = self.deploy(step, "production", PLAN_KEY="plans/1.tar", PLAN_SHA256="0")
+                self.assertEqual((made.returncode, self.read("calls")), (1, ""))
+                self.assertIn(f"{function}.zip is not what was built", made.stderr)
+            package.write_text(function)
+
+    def test_both_functions_packages_are_planned(self):
+        self.deploy("plan", "production")
+        for function in FUNCTIONS:
+            self.assertIn(f"-var {function}_zip_path=../{function}.zip", self.read("calls"))
 
     def test_a_pull_requests_plan_is_shown_and_not_kept(self):
         self.assertEqual(self.deploy("plan", "production", PLAN_KEY="").returncode, 0)
