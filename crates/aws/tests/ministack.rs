@@ -5,6 +5,8 @@
 mod archive;
 #[path = "ministack/curated_delivery.rs"]
 mod curated_delivery;
+#[path = "ministack/curated_faults.rs"]
+mod curated_faults;
 #[path = "ministack/dead_letters.rs"]
 mod dead_letters;
 #[path = "ministack/faults/mod.rs"]

@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A Firehose stream into a bucket, without conversion: what it took lies there as it came.
-struct Delivery {
-    firehose: FirehoseCuratedDelivery,
+pub(crate) struct Delivery {
+    pub(crate) firehose: FirehoseCuratedDelivery,
     archive: S3Archive,
 }
 
@@ -36,9 +36,13 @@ impl CuratedDelivery for Delivery {
 }
 
 async fn make() -> (Delivery, ()) {
+    (delivery_by(aws_sdk_firehose::Client::new(&config().await)).await, ())
+}
+
+/// To a stream of its own, by this client.
+pub(crate) async fn delivery_by(client: aws_sdk_firehose::Client) -> Delivery {
     let s3 = archive::client().await;
     let bucket = archive::create_bucket(&s3).await;
-    let client = aws_sdk_firehose::Client::new(&config().await);
     let name = unique_name("curated");
     let destination = ExtendedS3DestinationConfiguration::builder()
         .role_arn("arn:aws:iam::123456789012:role/firehose")
@@ -48,7 +52,7 @@ async fn make() -> (Delivery, ()) {
         .expect("a destination");
     let create = client.create_delivery_stream().delivery_stream_name(&name);
     create.extended_s3_destination_configuration(destination).send().await.expect("a Firehose stream");
-    (Delivery { firehose: FirehoseCuratedDelivery::new(client, name), archive: S3Archive::new(s3, bucket) }, ())
+    Delivery { firehose: FirehoseCuratedDelivery::new(client, name), archive: S3Archive::new(s3, bucket) }
 }
 
 fn row(line: &[u8]) -> CuratedRow {
@@ -76,7 +80,7 @@ fn row(line: &[u8]) -> CuratedRow {
     }
 }
 
-async fn received(delivery: &Delivery) -> Vec<CuratedRow> {
+pub(crate) async fn received(delivery: &Delivery) -> Vec<CuratedRow> {
     let mut rows = Vec::new();
     for key in delivery.archive.list("curated/", None, 1000).await.expect("keys") {
         let object = delivery.archive.get(&key).await.expect("an answer").expect("an object");
@@ -87,19 +91,40 @@ async fn received(delivery: &Delivery) -> Vec<CuratedRow> {
 
 ports::curated_delivery_contract!(make, received);
 
-/// Everything in the table's change stream, in the form in which Lambda hands it over.
-async fn changes(client: &aws_sdk_dynamodb::Client, table: &str) -> Value {
+/// A table that keeps its changes, by its name.
+pub(crate) async fn table_with_changes(client: &aws_sdk_dynamodb::Client) -> String {
+    let table = statistics::create_table(client).await;
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage);
+    let update = client.update_table().table_name(&table);
+    update.stream_specification(stream.build().expect("a stream")).send().await.expect("a change stream");
+    table
+}
+
+/// Everything in the table's change stream, as the records of the event in which Lambda hands it over.
+pub(crate) async fn changes(client: &aws_sdk_dynamodb::Client, table: &str) -> Vec<Value> {
     let answer = client.describe_table().table_name(table).send().await.expect("the table");
     let arn = answer.table.and_then(|table| table.latest_stream_arn).expect("a change stream");
     let described = call("DescribeStream", json!({ "StreamArn": arn })).await;
     let mut records = Vec::new();
     for shard in described["StreamDescription"]["Shards"].as_array().expect("shards") {
         let from = json!({ "StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON" });
-        let iterator = call("GetShardIterator", from).await["ShardIterator"].clone();
-        let answer = call("GetRecords", json!({ "ShardIterator": iterator })).await;
-        records.extend(answer["Records"].as_array().expect("records").clone());
+        let mut iterator = call("GetShardIterator", from).await["ShardIterator"].clone();
+        loop {
+            let answer = call("GetRecords", json!({ "ShardIterator": iterator })).await;
+            let page = answer["Records"].as_array().expect("records");
+            if page.is_empty() {
+                break;
+            }
+            records.extend_from_slice(page);
+            iterator = answer["NextShardIterator"].clone();
+        }
     }
-    json!({ "Records": records })
+    records
+}
+
+/// The event of these records.
+pub(crate) fn batch(records: &[Value]) -> ChangeBatch {
+    serde_json::from_value(json!({ "Records": records })).expect("an event")
 }
 
 /// A call of DynamoDB Streams, which no SDK here knows; ministack checks no signature.
@@ -126,10 +151,7 @@ async fn call(operation: &str, body: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows() {
     let client = aws_sdk_dynamodb::Client::new(&config().await);
-    let table = statistics::create_table(&client).await;
-    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage);
-    let update = client.update_table().table_name(&table);
-    update.stream_specification(stream.build().expect("a stream")).send().await.expect("a change stream");
+    let table = table_with_changes(&client).await;
     let store = DynamoDbStatisticsStore::new(client.clone(), &table);
     let mut expected = Vec::new();
     for (device, revision, page) in [("a", 1, false), ("b:7", 1, false), ("a", 2, true), ("a", 3, false)] {
@@ -144,10 +166,9 @@ async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows
         let expected_revision = (revision > 1).then(|| revision - 1);
         store.write(DeviceWrite { device_id, expected_revision, item, pages }).await.expect("written");
     }
-    let event = changes(&client, &table).await;
-    let batch: ChangeBatch = serde_json::from_value(event).expect("an event");
+    let changes = changes(&client, &table).await;
     let (delivery, ()) = make().await;
-    let handled = Curator::new(delivery.firehose.clone()).handle(batch).await;
+    let handled = Curator::new(delivery.firehose.clone()).handle(batch(&changes)).await;
     assert_eq!(handled.response.batch_item_failures, []);
     assert_eq!((handled.report.rows, handled.report.ignored, handled.report.unreadable), (4, 1, 0));
     let sorted = |mut rows: Vec<CuratedRow>| {
@@ -158,7 +179,7 @@ async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows
 }
 
 /// Those of `revision` readings; a single one has no deviation.
-fn attributes(revision: u64) -> ports::StatisticsAttributes {
+pub(crate) fn attributes(revision: u64) -> ports::StatisticsAttributes {
     let many = revision > 1;
     ports::StatisticsAttributes {
         count: revision,
