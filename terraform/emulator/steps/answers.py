@@ -111,23 +111,27 @@ def instant_ns(row):
     return int(row["epoch_second"]) * 10**9 + int(row["nanosecond"])
 
 
+def of_athena(world, question):
+    place = ("--workgroup", world.outputs["athena_workgroup_name"], "--database", world.outputs["athena_database_name"])
+    return asked(world, question, *place, "--emulated")
+
+
 def answered_alike(world, data, question):
     """Athena's rows, which are those of DuckDB over the same files."""
-    athena = ("--workgroup", world.outputs["athena_workgroup_name"], "--database", world.outputs["athena_database_name"], "--emulated")
-    there = asked(world, question, *athena)
+    there = of_athena(world, question)
     demand_alike(question, comparable(there), comparable(asked(world, question, "--data-dir", data)))
     return there
 
 
-def all_answered_alike(world, data, questions):
-    """Athena's rows, by question. Two are asked at a time, since most of the time goes into starting to ask."""
+def all_of(questions, ask):
+    """The rows, by question. Two are asked at a time, since most of the time goes into starting to ask."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return dict(zip(questions, pool.map(lambda question: answered_alike(world, data, question), questions)))
+        return dict(zip(questions, pool.map(ask, questions)))
 
 
 def run(world):
     with as_delivered(world) as data:
-        answers = all_answered_alike(world, data, [*QUERIES, *VIEWS, ROWS])
+        answers = all_of([*QUERIES, *VIEWS, ROWS], lambda question: answered_alike(world, data, question))
     expected = world.oracle()
     demand_oracle(expected, answers)
     standing = curated.demand_rows(answers[ROWS], ChangeMapping(world).changes())

@@ -1,5 +1,5 @@
-"""Sends the example of docs/analytics.md through the whole stack, and demands of Athena the answers that are printed there, which
-are those of one machine."""
+"""Sends the example of docs/analytics.md through the whole stack, and demands of Athena the answers that are printed there,
+which are those of one machine (dashboards/athena/tests/test_documented.py)."""
 
 import json
 
@@ -16,10 +16,10 @@ DEVICES = {json.loads(line)["device_id"] for line in documented.readings().split
 
 
 def demand_as_printed(question, answered, printed):
-    demand(len(answered) >= len(printed), f"{question}: Athena has {len(answered)} rows, and docs/analytics.md {len(printed)}")
+    demand(len(answered) >= len(printed), f"{question}: the answer has {len(answered)} rows, and docs/analytics.md {len(printed)}")
     for one, other in zip(answered, printed):
         same = all(answers.alike(question, name, one[name], other[name]) for name in other.keys() - PASSING)
-        demand(same, f"{question}: Athena says {one}, and docs/analytics.md {other}")
+        demand(same, f"{question}: the answer says {one}, and docs/analytics.md {other}")
 
 
 def run(world):
@@ -34,8 +34,8 @@ def run(world):
         curated.wait(world, changes)
     printed = documented.answers()
     demand(len(printed) == 5, f"docs/analytics.md answers {len(printed)} questions, and not five")
-    with answers.as_delivered(world) as data:
-        asked = answers.all_answered_alike(world, data, printed)
+    with answers.as_delivered(world):
+        answered = answers.all_of(printed, lambda question: answers.of_athena(world, question))
     for question, rows in printed.items():
-        demand_as_printed(question, asked[question], rows)
+        demand_as_printed(question, answered[question], rows)
     return f"{len(printed)} questions, answered as docs/analytics.md prints"
