@@ -1,7 +1,6 @@
 """What the curated table must hold: worked out from the table's change stream, its items and the oracle, by none of our code."""
 
 import collections
-import datetime
 
 from .failure import demand
 from .oracle import differences, instant_ns
