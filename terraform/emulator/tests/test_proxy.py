@@ -23,8 +23,8 @@ class Table(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers["Content-Length"])))
 
-    def answer(self, body):
-        self.send_response(200)
+    def answer(self, body, status=200):
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -80,12 +80,12 @@ def record(*devices):
 
 
 class Firehose(Table):
-    """Takes every record that reaches it."""
+    """Takes every record that reaches it, and no call without any."""
 
     def do_POST(self):
         records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Records"]
         results = [{"RecordId": each["Data"]} for each in records]
-        self.answer(json.dumps({"FailedPutCount": 0, "RequestResponses": results}).encode())
+        self.answer(json.dumps({"FailedPutCount": 0, "RequestResponses": results}).encode(), 200 if records else 400)
 
 
 class Refusing(unittest.TestCase):
@@ -107,7 +107,7 @@ class Refusing(unittest.TestCase):
             self.assertEqual([each.get("RecordId") for each in answer["RequestResponses"]], [records[0]["Data"], None, records[2]["Data"]])
             self.assertEqual(answer["RequestResponses"][1]["ErrorCode"], "ServiceUnavailableException")
             self.assertEqual(self.proxy.rows, {("b", 1): 1, ("c", 1): 1})
-            # None is left for Firehose, which takes no empty call.
+            # None is left for Firehose.
             self.assertEqual(self.put(records[1])[1]["FailedPutCount"], 1)
         self.assertEqual(self.put(records[1])[1]["FailedPutCount"], 0)
         self.assertEqual(self.proxy.rows, {("a", 1): 1, ("b", 1): 2, ("c", 1): 1})
