@@ -34,11 +34,13 @@ def crash(world):
         os.kill(process, signal.SIGKILL)
         killed.append(process)
 
+    def twice():
+        return {row for row, times in (world.proxy.rows - before).items() if times > 1}
+
     before = world.proxy.rows.copy()
     world.proxy.when_rows_are_taken(kill)
     with mapping.emulated():
         wait(world, mapping)
-        twice = lambda: {row for row, times in (world.proxy.rows - before).items() if times > 1}
         wait_until("what the curator had delivered when it died is delivered again", twice)
     demand(len(killed) == 1, f"the curator was killed {len(killed)} times")
     return f"{len(world.proxy.rows)} rows, {len(twice())} of them twice"
