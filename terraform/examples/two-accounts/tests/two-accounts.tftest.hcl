@@ -49,7 +49,7 @@ override_data {
 }
 
 override_data {
-  target = module.archive_delivery.data.aws_caller_identity.current
+  target = module.archive_delivery.module.delivery.data.aws_caller_identity.current
   values = { account_id = "111111111111" }
 }
 
