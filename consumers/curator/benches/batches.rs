@@ -1,16 +1,21 @@
-//! How fast change batches become rows, before Firehose, and how small rows are as Parquet: `cargo bench -p curator`.
+//! How fast change batches become rows, before Firehose, how small rows are as Parquet, and what merging a day does:
+//! `cargo bench -p curator`.
 //!
 //! The first is from the event's JSON, as Lambda hands it over, to the lines of Firehose's records, on one thread, by the
 //! processor time that it took, so that a busy machine says the same; where the system tells none, by the clock. The
-//! second compares one file of the rows of 10,000 devices with the same rows as JSON lines in gzip at its usual level.
+//! second compares one file of the rows of 10,000 devices with the same rows as JSON lines in gzip at its usual level. The
+//! third merges what a fleet delivered, and compares it with the same rows in gzip, file by file as they were delivered,
+//! and sorted in one.
 
-use curator::{ChangeBatch, Curator};
+use curator::{CURATED_PREFIX, ChangeBatch, Curator, MERGED_ROWS_MAX, Merger};
+use embedded::FileArchive;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ports::{CuratedDelivery, CuratedRow, DeliveryError};
+use ports::{ArchiveFolder, CuratedDelivery, CuratedRow, DeliveryError};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,28 +147,169 @@ fn processor_time() -> Option<f64> {
     Some(text.split(' ').next()?.parse::<u64>().ok()? as f64 / 1e9)
 }
 
+fn gzip(rows: &[CuratedRow]) -> usize {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&lines(rows)).expect("memory");
+    encoder.finish().expect("memory").len()
+}
+
 fn size() {
     let mut random = StdRng::seed_from_u64(2);
     let rows: Vec<CuratedRow> = (0..10_000).map(|device| row(device, &mut random)).collect();
-    let json = lines(&rows);
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&json).expect("memory");
-    let gzip = encoder.finish().expect("memory");
+    let gzip = gzip(&rows);
     let started = Instant::now();
-    let parquet = curator::parquet_file::write(&rows).expect("a file");
+    let parquet = curator::parquet_file::write(&rows).expect("a file").len();
     let elapsed = started.elapsed();
-    let each = |bytes: &[u8]| bytes.len() as f64 / rows.len() as f64;
+    let each = |bytes: usize| bytes as f64 / rows.len() as f64;
     println!(
         "bytes a row: JSON {:.1}, JSON in gzip {:.1}, Parquet {:.1}, which is {:.0}% of JSON in gzip; written in {:.0} ms",
-        each(&json),
-        each(&gzip),
-        each(&parquet),
-        100.0 * parquet.len() as f64 / gzip.len() as f64,
+        each(lines(&rows).len()),
+        each(gzip),
+        each(parquet),
+        100.0 * parquet as f64 / gzip as f64,
         elapsed.as_secs_f64() * 1000.0
     );
+}
+
+/// A device as its readings are counted: each has two decimals, so that how often each value came says everything.
+struct Device {
+    level: f64,
+    counts: BTreeMap<i64, u32>,
+    count: i64,
+    sum: f64,
+    squares: f64,
+    first: i64,
+    anomalies: i64,
+    /// From the last reading's instant until it was counted, in milliseconds.
+    lag: i64,
+}
+
+impl Device {
+    fn new(random: &mut StdRng, first: i64) -> Self {
+        let level = [20.0, 50.0, 400.0, 1013.0][random.random_range(0..4)] + random.random_range(0.0..5.0);
+        Device { level, counts: BTreeMap::new(), count: 0, sum: 0.0, squares: 0.0, first, anomalies: 0, lag: 0 }
+    }
+
+    fn count(&mut self, random: &mut StdRng) {
+        let noise: f64 = (0..12).map(|_| random.random_range(-0.5..0.5)).sum();
+        let hundredths = ((self.level + noise * self.level / 50.0) * 100.0).round();
+        let value = hundredths / 100.0 - self.level;
+        *self.counts.entry(hundredths as i64).or_default() += 1;
+        self.count += 1;
+        self.sum += value;
+        self.squares += value * value;
+        self.lag = random.random_range(5..60);
+        self.anomalies += i64::from(random.random_ratio(1, 20_000));
+    }
+
+    /// The value that so many are below.
+    fn at(&self, place: i64) -> f64 {
+        let mut below = 0;
+        let found = self.counts.iter().find(|(_, count)| {
+            below += i64::from(**count);
+            below > place
+        });
+        *found.expect("a value").0 as f64 / 100.0
+    }
+
+    fn row(&self, name: usize, revision: i64, now: i64) -> CuratedRow {
+        let n = self.count as f64;
+        let mean = self.level + self.sum / n;
+        let deviation = ((self.squares - self.sum * self.sum / n) / (n - 1.0)).sqrt();
+        let half = 1.96 * deviation / n.sqrt();
+        let instant = |milliseconds| Timestamp::from_millisecond(milliseconds).expect("in range");
+        CuratedRow {
+            device_id: DeviceId::parse(format!("device-{name:05}")).expect("a name"),
+            revision,
+            count: self.count,
+            mean: Some(mean),
+            median: Some((self.at((self.count - 1) / 2) + self.at(self.count / 2)) / 2.0),
+            standard_deviation: Some(deviation),
+            minimum: Some(self.at(0)),
+            maximum: Some(self.at(self.count - 1)),
+            mean_confidence_95_low: Some(mean - half),
+            mean_confidence_95_high: Some(mean + half),
+            anomaly_count: self.anomalies,
+            first_timestamp: Some(instant(self.first)),
+            last_timestamp: Some(instant(now)),
+            updated_at: instant(now + self.lag),
+        }
+    }
+}
+
+/// What a fleet's deliveries have, one every five minutes: some thirty readings of each device, most of them a batch of
+/// their own.
+fn deliveries(devices: usize, deliveries: usize) -> Vec<Vec<CuratedRow>> {
+    const DAY: i64 = 1_769_817_600_000;
+    let mut random = StdRng::seed_from_u64(3);
+    let mut fleet: Vec<(Device, i64)> = (0..devices)
+        .map(|_| {
+            let first = DAY - random.random_range(0..86_400_000);
+            (Device::new(&mut random, first), 0)
+        })
+        .collect();
+    let mut deliver = |delivery: usize| {
+        let end = DAY + 300_000 * (delivery as i64 + 1);
+        let mut of = |(number, (device, revision)): (usize, &mut (Device, i64))| {
+            let readings = random.random_range(26..=34);
+            (0..readings).for_each(|_| device.count(&mut random));
+            *revision += readings - random.random_range(0..4);
+            device.row(number, *revision, end - random.random_range(0..10_000))
+        };
+        fleet.iter_mut().enumerate().map(&mut of).collect()
+    };
+    (0..deliveries).map(&mut deliver).collect()
+}
+
+/// A closed day as it was delivered and as it is kept, each against the same rows as JSON in gzip.
+fn merged_day(devices: usize, count: usize) {
+    let delivered = deliveries(devices, count);
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = FileArchive::open(folder.path()).expect("an archive");
+    let (mut parquet, mut json) = (0, 0);
+    for (delivery, rows) in delivered.iter().enumerate() {
+        let bytes = curator::parquet_file::write(rows).expect("a file");
+        parquet += bytes.len();
+        json += gzip(rows);
+        let key = format!("{CURATED_PREFIX}dt=2026-01-31/{}-0.parquet", 1_769_817_900_000 + 300_000 * delivery);
+        ArchiveFolder::put(&archive, &key, &bytes).expect("a file");
+    }
+    let merger = Merger::new(archive.clone(), MERGED_ROWS_MAX);
+    let (started, before) = (Instant::now(), processor_time());
+    let done = merger.merge_day("2026-01-31").expect("a merged day");
+    let elapsed = started.elapsed().as_secs_f64();
+    let seconds = processor_time().zip(before).map_or(elapsed, |(after, before)| after - before);
+    assert_eq!(done.deleted, count as u64);
+    let keys = archive.keys(CURATED_PREFIX).expect("keys");
+    let length = |key: &String| archive.open(key).and_then(|file| file.metadata()).expect("a file").len();
+    let merged = keys.iter().map(length).sum::<u64>() as usize;
+    let mut rows = delivered.concat();
+    rows.sort_by(|a, b| (&a.device_id, a.revision).cmp(&(&b.device_id, b.revision)));
+    let sorted_json = gzip(&rows);
+    let each = |bytes: usize| bytes as f64 / rows.len() as f64;
+    let percent = |bytes: usize, of: usize| 100.0 * bytes as f64 / of as f64;
+    println!("{devices} devices, {count} deliveries, {} rows, bytes a row:", rows.len());
+    println!(
+        "  as delivered: JSON in gzip {:.1}, Parquet {:.1}, which is {:.0}%",
+        each(json),
+        each(parquet),
+        percent(parquet, json)
+    );
+    println!(
+        "  merged into {}: Parquet {:.1}, which is {:.0}% of JSON in gzip as delivered; JSON in gzip, sorted {:.1}, which makes \
+         it {:.0}%",
+        keys.len(),
+        each(merged),
+        percent(merged, json),
+        each(sorted_json),
+        percent(merged, sorted_json)
+    );
+    println!("  merged and checked at {:.0} rows/s of processor time ({elapsed:.2} s)", rows.len() as f64 / seconds);
 }
 
 fn main() {
     speed();
     size();
+    merged_day(200, 288);
+    merged_day(10_000, 25);
 }

@@ -11,13 +11,19 @@ mod attribute;
 mod event;
 mod handler;
 #[cfg(feature = "parquet")]
+mod merge;
+#[cfg(feature = "parquet")]
 mod parquet_delivery;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
 mod schema;
+#[cfg(feature = "parquet")]
+mod table;
 
 pub use event::{Change, ChangeBatch, Content, Unreadable};
 pub use handler::{BatchReport, Curator, Handled};
+#[cfg(feature = "parquet")]
+pub use merge::{MERGED_ROWS_MAX, MergeError, MergedDay, Merger, open_day};
 #[cfg(feature = "parquet")]
 pub use parquet_delivery::{CURATED_PREFIX, ParquetDelivery};
 pub use schema::{COLUMNS, Column, Values};

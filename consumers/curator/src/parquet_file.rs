@@ -26,7 +26,7 @@ const MEASURED: [&str; 3] = ["median", "minimum", "maximum"];
 
 /// Timestamps are without a time zone, as Athena's are and as Firehose writes them, so that a query means the same on
 /// both sides; they are in UTC.
-static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
+pub(crate) static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
     let columns: String = COLUMNS
         .iter()
         .map(|Column { name, values }| match values {
@@ -40,13 +40,16 @@ static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
     Arc::new(parse_message_type(&format!("message device_statistics {{ {columns} }}")).expect("a schema"))
 });
 
-static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
+static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| Arc::new(properties().build()));
+
+/// How every file of the table is written.
+pub(crate) fn properties() -> WriterPropertiesBuilder {
     let properties = WriterProperties::builder()
         .set_created_by("streamgauge".to_owned())
         .set_compression(Compression::GZIP(GzipLevel::default()))
         .set_dictionary_enabled(false);
-    Arc::new(COLUMNS.iter().fold(properties, encoded).build())
-});
+    COLUMNS.iter().fold(properties, encoded)
+}
 
 fn encoded(properties: WriterPropertiesBuilder, column: &Column) -> WriterPropertiesBuilder {
     let path = ColumnPath::from(column.name);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Expected, PATIENCE, Pipeline};
+use support::{Expected, PATIENCE, Pipeline, streamgauge};
 
 fn files(data_dir: &Path) -> Vec<PathBuf> {
     let table = data_dir.join("archive/curated/device_statistics");
@@ -150,4 +150,57 @@ fn sigkill_leaves_no_torn_file_and_loses_no_last_state() {
         Expected::of(values).assert_equals(answer);
         assert_is_answer(&newest[device], answer);
     }
+}
+
+/// What `archive verify` says: its exit code, and how many files and rows there are.
+fn verified(data_dir: &Path) -> (i32, u64, u64) {
+    let output = streamgauge().args(["archive", "verify", "--format", "json", "--data-dir"]).arg(data_dir).output();
+    let output = output.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sum = |name: &str| report["days"].as_object().unwrap().values().map(|day| day[name].as_u64().unwrap()).sum();
+    (output.status.code().unwrap(), sum("files"), sum("rows"))
+}
+
+#[test]
+fn the_files_of_a_day_that_is_over_become_one_when_up_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    for run in 0..5 {
+        let up = Pipeline::start(directory.path(), &["--port", "0"]);
+        for device in 0..20 {
+            assert_eq!(up.post("/data/series", &series(&format!("device-{device}"), run, &[run as f64 / 4.0])).0, 200);
+        }
+        assert!(up.terminate().success());
+    }
+    // As if all of that had been on another day.
+    let table = directory.path().join("archive/curated/device_statistics");
+    let today = std::fs::read_dir(&table).unwrap().next().unwrap().unwrap().path();
+    let day = table.join("dt=2026-01-31");
+    std::fs::rename(today, &day).unwrap();
+    let sources = files(directory.path());
+    let mut before: Vec<CuratedRow> = sources.iter().flat_map(|file| rows_of(file)).collect();
+    let key = |row: &CuratedRow| (row.device_id.clone(), row.revision);
+    before.sort_by_key(key);
+    assert_eq!((sources.len(), before.len(), verified(directory.path())), (5, 100, (0, 5, 100)));
+
+    let one_file = || {
+        let up = Pipeline::start(directory.path(), &["--port", "0"]);
+        wait_for("one file", || files(directory.path()).len() == 1);
+        assert!(up.terminate().success());
+        rows_of(&files(directory.path())[0])
+    };
+    let saved = std::fs::read(&sources[2]).unwrap();
+    assert_eq!(one_file(), before);
+    assert_eq!(verified(directory.path()), (0, 1, 100));
+
+    // As a crash leaves it that came before all of its sources were deleted.
+    std::fs::write(&sources[2], saved).unwrap();
+    assert_eq!(verified(directory.path()), (0, 2, 120));
+    assert_eq!(one_file(), before);
+
+    std::fs::write(&sources[2], "damaged").unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(up.terminate().success());
+    assert_eq!((std::fs::read(&sources[2]).unwrap(), files(directory.path()).len()), (b"damaged".to_vec(), 2));
+    assert_eq!(verified(directory.path()), (1, 2, 100));
 }

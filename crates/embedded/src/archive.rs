@@ -1,7 +1,7 @@
 //! The archive: objects as files, each under its key.
 
 use crate::StorageFailure;
-use ports::{Archive, ArchiveError};
+use ports::{Archive, ArchiveError, ArchiveFolder};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -142,6 +142,24 @@ impl Archive for FileArchive {
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, ArchiveError> {
         let (archive, prefix, after) = (self.clone(), prefix.to_owned(), after.map(str::to_owned));
         blocking(move || archive.list_blocking(&prefix, after.as_deref(), limit).map_err(unavailable)).await
+    }
+}
+
+impl ArchiveFolder for FileArchive {
+    fn keys(&self, prefix: &str) -> io::Result<Vec<String>> {
+        self.list_blocking(prefix, None, usize::MAX)
+    }
+
+    fn open(&self, key: &str) -> io::Result<File> {
+        File::open(self.path(key).map_err(io::Error::other)?)
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+        self.put_blocking(key, bytes).map_err(io::Error::other)
+    }
+
+    fn delete(&self, key: &str) -> io::Result<()> {
+        fs::remove_file(self.path(key).map_err(io::Error::other)?)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Objects under keys: raw readings, dead letters, curated data.
 
+use std::fs::File;
 use std::future::Future;
+use std::io;
 
 /// An object store: S3, or a folder.
 pub trait Archive: Send + Sync {
@@ -24,6 +26,21 @@ pub trait PutNew: Archive {
     /// As [`Archive::put`] where there is nothing under `key`; `false`, and nothing is changed, where there is
     /// something, which may be what an earlier try of the same call put.
     fn put_new(&self, key: &str, bytes: Vec<u8>) -> impl Future<Output = Result<bool, ArchiveError>> + Send;
+}
+
+/// An archive whose objects are files of this machine. Its calls block.
+pub trait ArchiveFolder {
+    /// The keys that begin with `prefix`, in byte order.
+    fn keys(&self, prefix: &str) -> io::Result<Vec<String>>;
+
+    /// The object under `key`, to be read.
+    fn open(&self, key: &str) -> io::Result<File>;
+
+    /// As [`Archive::put`].
+    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes the object under `key`.
+    fn delete(&self, key: &str) -> io::Result<()>;
 }
 
 /// What can go wrong with the archive.

@@ -18,7 +18,7 @@ mod event_stream;
 mod message_queue;
 mod statistics_store;
 
-pub use archive::{Archive, ArchiveError, PutNew};
+pub use archive::{Archive, ArchiveError, ArchiveFolder, PutNew};
 pub use causes::with_causes;
 pub use checkpoints::{CheckpointError, Checkpoints};
 pub use clock::{Clock, SystemClock};

@@ -4,7 +4,8 @@
 Usage: read_files.py --binary PATH
 
 A pipeline takes readings of devices with one, two and many of them, some twice and some late. What the files then say is
-compared with what the endpoint answers, and with the statistics' plain definitions over the same readings.
+compared with what the endpoint answers, and with the statistics' plain definitions over the same readings; and again once
+the files are those of a day that is over, which the next start merges into one.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import random
 import statistics
 import subprocess
 import tempfile
+import time
 import urllib.request
 from datetime import datetime, timedelta, timezone
 
@@ -160,6 +162,25 @@ def check_with_duckdb(table, rows, newest):
     assert deviation == max(row["standard_deviation"] or 0 for row in rows)
 
 
+def merge(binary, data_dir, table, files):
+    """The day moves into the past, where the next start makes one file of it; what that is."""
+    (today,) = {file.parent for file in files}
+    day = today.rename(table / "dt=2026-01-31")
+    pipeline = Pipeline(binary, data_dir)
+    try:
+        while len(merged := list(day.glob("*.parquet"))) > 1:
+            time.sleep(0.05)
+    finally:
+        pipeline.end()
+    parquet = pq.ParquetFile(merged[0])
+    ids = parquet.read(["device_id", "revision"]).to_pylist()
+    keys = [(row["device_id"], row["revision"]) for row in ids]
+    assert keys == sorted(set(keys)), "sorted by device and revision, each once"
+    sorted_by = [(column.column_index, column.descending) for column in parquet.metadata.row_group(0).sorting_columns]
+    assert sorted_by == [(0, False), (1, False)], sorted_by
+    return merged
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
@@ -171,6 +192,14 @@ def main():
         assert len(files) >= 3, files
         rows, newest = check_with_pyarrow(files, sent, answers)
         check_with_duckdb(table, rows, newest)
+        if len({file.parent for file in files}) == 1:
+            merged = merge(binary, data_dir, table, files)
+            merged_rows, newest = check_with_pyarrow(merged, sent, answers)
+            by_key = lambda row: (row["device_id"], row["revision"])
+            assert merged_rows == sorted(rows, key=by_key)
+            check_with_duckdb(table, merged_rows, newest)
+        else:
+            print("midnight came between: nothing was merged")
     print(f"{len(files)} files, {len(rows)} rows, {len(newest)} devices: pyarrow {pa.__version__}, duckdb {duckdb.__version__}")
 
 

@@ -5,6 +5,7 @@ use super::{day_of, keys};
 use curator::{CURATED_PREFIX, parquet_file};
 use ports::with_causes;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Reads every row of every file.
@@ -16,7 +17,11 @@ pub fn verify(archive: &Path, report: &mut Report) -> anyhow::Result<()> {
             report.problem(&key, "it is not under dt=YYYY-MM-DD");
             continue;
         };
-        let rows = read(&archive.join(&key));
+        let rows = match File::open(archive.join(&key)) {
+            // `up` has merged it into another since the files were listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.map_err(|error| error.to_string()).and_then(read),
+        };
         let entry = report.days.entry(day.to_owned()).or_default();
         entry.files += 1;
         match rows {
@@ -27,7 +32,6 @@ pub fn verify(archive: &Path, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<u64, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+fn read(file: File) -> Result<u64, String> {
     parquet_file::read_file(file, |_| ()).map_err(|error| with_causes(&error))
 }

@@ -8,6 +8,7 @@ mod background;
 mod curated;
 mod function;
 pub mod logging;
+mod merging;
 mod screen;
 mod view;
 
@@ -123,6 +124,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
     let archiving = tokio::spawn(background::archive(storage.clone(), rest.clone()));
     let interval = Duration::from_secs(args.curated_interval);
     let curating = tokio::spawn(curated::curate(storage.clone(), interval, rest.clone()));
+    let merging = tokio::spawn(merging::merge(storage.clone(), rest.clone()));
     let trimming = tokio::spawn(background::trim(storage.clone(), rest.clone()));
 
     let url = public_url(address);
@@ -144,6 +146,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             let tasks = [
                 ("archiving", archiving),
                 ("curating", curating),
+                ("merging", merging),
                 ("trimming", trimming),
                 ("the live picture", showing),
             ];
