@@ -153,6 +153,16 @@ fn gzip(rows: &[CuratedRow]) -> usize {
     encoder.finish().expect("memory").len()
 }
 
+/// What this process holds in memory, or under the name `VmHWM` what it has held at most since the last such call, in
+/// MiB; Linux alone tells.
+fn memory(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    // 5: the most is what it is now.
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+}
+
 fn size() {
     let mut random = StdRng::seed_from_u64(2);
     let rows: Vec<CuratedRow> = (0..10_000).map(|device| row(device, &mut random)).collect();
@@ -275,10 +285,11 @@ fn merged_day(devices: usize, count: usize) {
         ArchiveFolder::put(&archive, &key, &bytes).expect("a file");
     }
     let merger = Merger::new(archive.clone(), MERGED_ROWS_MAX);
-    let (started, before) = (Instant::now(), processor_time());
+    let (started, before, held) = (Instant::now(), processor_time(), memory("VmRSS"));
     let done = merger.merge_day("2026-01-31").expect("a merged day");
     let elapsed = started.elapsed().as_secs_f64();
     let seconds = processor_time().zip(before).map_or(elapsed, |(after, before)| after - before);
+    let held = memory("VmHWM").zip(held).map_or(0, |(most, before)| most.saturating_sub(before));
     assert_eq!(done.deleted, count as u64);
     let keys = archive.keys(CURATED_PREFIX).expect("keys");
     let length = |key: &String| archive.open(key).and_then(|file| file.metadata()).expect("a file").len();
@@ -304,7 +315,10 @@ fn merged_day(devices: usize, count: usize) {
         each(sorted_json),
         percent(merged, sorted_json)
     );
-    println!("  merged and checked at {:.0} rows/s of processor time ({elapsed:.2} s)", rows.len() as f64 / seconds);
+    println!(
+        "  merged and checked at {:.0} rows/s of processor time ({seconds:.2} s of it in {elapsed:.2} s), with {held} MiB",
+        rows.len() as f64 / seconds
+    );
 }
 
 fn main() {
