@@ -168,7 +168,7 @@ impl<F: ArchiveFolder> Merger<F> {
 
     /// Merges a group's files into one, and deletes them.
     fn merge(&self, group: &[Entry], done: &mut MergedDay) -> Result<(), MergeError> {
-        if !is_to_merge(group) {
+        if group.len() < 2 {
             return Ok(());
         }
         // What files promise is no reason to take memory: no file is larger than a group but one that is alone.
@@ -196,7 +196,7 @@ impl<F: ArchiveFolder> Merger<F> {
         let not_held = |source: &Entry| MergeError::NotHeld { merged: key.to_owned(), source_file: source.key.clone() };
         let merged = self.table(key, done)?.filter(Table::is_sorted).ok_or_else(|| not_held(sources[0]))?;
         // A merged file takes the name of one that held the same rows, and has then replaced it.
-        let others = || sources.iter().filter(|source| source.key != key);
+        let others = || sources.iter();
         for source in others() {
             if !self.table(&source.key, done)?.is_some_and(|table| merged.holds(&table)) {
                 return Err(not_held(source));
@@ -253,11 +253,6 @@ fn groups(entries: &[Entry], rows_max: u64) -> Vec<&[Entry]> {
     }
     groups.push(&entries[start..]);
     groups
-}
-
-/// One file is as it should be, and so are those that a merge has made.
-fn is_to_merge(group: &[Entry]) -> bool {
-    group.len() > 1 && group.iter().any(|entry| entry.merged.is_none())
 }
 
 /// The merged file's key and bytes.
