@@ -7,7 +7,7 @@
 //! third merges what a fleet delivered, and compares it with the same rows in gzip, file by file as they were delivered,
 //! and sorted in one.
 
-use curator::{CURATED_PREFIX, ChangeBatch, Curator, MERGED_ROWS_MAX, Merger};
+use curator::{CURATED_PREFIX, ChangeBatch, Curator, HistoryQuery, MERGED_ROWS_MAX, Merger};
 use embedded::FileArchive;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -321,9 +321,71 @@ fn merged_day(devices: usize, count: usize) {
     );
 }
 
+/// How long one device's course takes to read, out of files of a whole week of 10,000 devices, and of one day of them as it
+/// was delivered. The week is one day seven times: what takes time is to find the rows.
+fn history() {
+    const DEVICES: usize = 10_000;
+    const DELIVERIES: i64 = 288;
+    let mut random = StdRng::seed_from_u64(4);
+    let mut fleet: Vec<CuratedRow> = (0..DEVICES).map(|device| row(device, &mut random)).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = FileArchive::open(folder.path()).expect("an archive");
+    for delivery in 1..=DELIVERIES {
+        for row in &mut fleet {
+            row.revision = 100 * delivery;
+            let shift = random.random_range(-1e-3..1e-3);
+            for value in [&mut row.mean, &mut row.mean_confidence_95_low, &mut row.mean_confidence_95_high] {
+                *value = value.map(|value| value + shift);
+            }
+            row.standard_deviation = row.standard_deviation.map(|value| value + shift * 0.7);
+        }
+        let bytes = curator::parquet_file::write(&fleet).expect("a file");
+        let key = format!("{CURATED_PREFIX}dt=2026-01-01/{}-0.parquet", 1_769_817_900_000 + 300_000 * delivery);
+        ArchiveFolder::put(&archive, &key, &bytes).expect("a file");
+    }
+    ask(&archive, "one day as delivered", DELIVERIES);
+    Merger::new(archive.clone(), MERGED_ROWS_MAX).merge_day("2026-01-01").expect("a merged day");
+    for key in archive.keys(CURATED_PREFIX).expect("keys") {
+        let bytes = std::fs::read(folder.path().join(&key)).expect("a file");
+        for day in 2..=7 {
+            let other = key.replace("2026-01-01", &format!("2026-01-0{day}"));
+            ArchiveFolder::put(&archive, &other, &bytes).expect("a file");
+        }
+    }
+    ask(&archive, "seven days merged", DELIVERIES);
+}
+
+fn ask(archive: &FileArchive, what: &str, rows: i64) {
+    let mut random = StdRng::seed_from_u64(5);
+    let mut times: Vec<(f64, f64)> = (0..30)
+        .map(|_| {
+            let name = format!("device-{:05}", random.random_range(0..10_000));
+            let query = HistoryQuery { device_id: DeviceId::parse(name).expect("a name"), from: None, to: None };
+            let (started, before) = (Instant::now(), processor_time());
+            let found = curator::device_history(archive, &query).expect("a history");
+            let elapsed = started.elapsed().as_secs_f64();
+            assert_eq!((found.rows.len() as i64, found.unreadable.len()), (rows, 0));
+            (processor_time().zip(before).map_or(elapsed, |(after, before)| after - before), elapsed)
+        })
+        .collect();
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let files = archive.keys(CURATED_PREFIX).expect("keys").len();
+    let milliseconds = |seconds: f64| seconds * 1000.0;
+    println!(
+        "one device of 10,000, {what}, {files} files: median {:.0} ms, slowest {:.0} ms of processor time; by the clock {:.0} ms",
+        milliseconds(times[times.len() / 2].0),
+        milliseconds(times[times.len() - 1].0),
+        milliseconds(times[times.len() / 2].1),
+    );
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == "history") {
+        return history();
+    }
     speed();
     size();
     merged_day(200, 288);
     merged_day(10_000, 25);
+    history();
 }

@@ -11,6 +11,8 @@ mod attribute;
 mod event;
 mod handler;
 #[cfg(feature = "parquet")]
+mod history;
+#[cfg(feature = "parquet")]
 mod merge;
 #[cfg(feature = "parquet")]
 mod parquet_delivery;
@@ -22,6 +24,8 @@ mod table;
 
 pub use event::{Change, ChangeBatch, Content, Unreadable};
 pub use handler::{BatchReport, Curator, Handled};
+#[cfg(feature = "parquet")]
+pub use history::{DeviceHistory, HistoryQuery, device_history};
 #[cfg(feature = "parquet")]
 pub use merge::{MERGED_ROWS_MAX, MergeError, MergedDay, Merger, open_day};
 #[cfg(feature = "parquet")]

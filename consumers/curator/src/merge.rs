@@ -229,7 +229,7 @@ pub fn open_day(now: Timestamp) -> String {
 }
 
 /// `YYYY-MM-DD` of a file's key, `curated/device_statistics/dt=YYYY-MM-DD/….parquet`.
-fn day_of(key: &str) -> Option<&str> {
+pub(crate) fn day_of(key: &str) -> Option<&str> {
     let (day, name) = key.strip_prefix(CURATED_PREFIX)?.strip_prefix("dt=")?.split_once('/')?;
     let is_day = Timestamp::parse(&format!("{day}T00:00:00Z")).is_ok();
     (is_day && name.ends_with(".parquet") && !name.contains('/')).then_some(day)

@@ -24,6 +24,10 @@ use telemetry::{DeviceId, Timestamp};
 /// Columns whose values are measured ones, and so repeat.
 const MEASURED: [&str; 3] = ["median", "minimum", "maximum"];
 
+/// Rows of a page: who asks for one device reads the pages that have it. A file of 10,000 rows is 2% larger so than in one
+/// page, and three times as quickly asked.
+const PAGE_ROWS: usize = 2048;
+
 /// Timestamps are without a time zone, as Athena's are and as Firehose writes them, so that a query means the same on
 /// both sides; they are in UTC.
 pub(crate) static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
@@ -47,7 +51,8 @@ pub(crate) fn properties() -> WriterPropertiesBuilder {
     let properties = WriterProperties::builder()
         .set_created_by("streamgauge".to_owned())
         .set_compression(Compression::GZIP(GzipLevel::default()))
-        .set_dictionary_enabled(false);
+        .set_dictionary_enabled(false)
+        .set_data_page_row_count_limit(PAGE_ROWS);
     COLUMNS.iter().fold(properties, encoded)
 }
 

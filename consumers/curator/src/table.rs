@@ -14,6 +14,7 @@ use parquet::file::reader::{ChunkReader, FileReader as _, RowGroupReader, Serial
 use parquet::file::writer::SerializedFileWriter;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of one row group, and of one page: a reader that asks for one device reads a few of these and passes over the
@@ -26,14 +27,14 @@ const REVISION: usize = 1;
 
 /// The numbers of one column, row by row; what a row does not have is 0 here.
 #[derive(Debug, Default)]
-struct Cells {
+pub(crate) struct Cells {
     /// Of integers and instants as they are, of doubles their bits.
     bits: Vec<u64>,
     present: Vec<bool>,
 }
 
 impl Cells {
-    fn get(&self, row: usize) -> Option<u64> {
+    pub fn get(&self, row: usize) -> Option<u64> {
         self.present[row].then_some(self.bits[row])
     }
 
@@ -63,7 +64,16 @@ pub(crate) type CuratedFile<R> = SerializedFileReader<R>;
 /// # Errors
 /// [`ReadError`].
 pub(crate) fn open<R: ChunkReader + 'static>(from: R) -> std::result::Result<CuratedFile<R>, ReadError> {
-    let file = SerializedFileReader::new(from)?;
+    of_the_table(SerializedFileReader::new(from)?)
+}
+
+/// The file, if it is one of the curated table.
+///
+/// # Errors
+/// [`ReadError::OtherTable`].
+pub(crate) fn of_the_table<R: ChunkReader + 'static>(
+    file: CuratedFile<R>,
+) -> std::result::Result<CuratedFile<R>, ReadError> {
     let schema = file.metadata().file_metadata().schema_descr();
     let is_same = schema.num_columns() == COLUMNS.len()
         && schema.root_schema().get_fields().iter().zip(SCHEMA.get_fields()).all(|(found, ours)| found == ours);
@@ -87,11 +97,11 @@ impl Table {
         for group in 0..file.num_row_groups() {
             let group = file.get_row_group(group)?;
             let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-            for name in read_text(&*group, rows)? {
+            for name in read_text(&*group, 0..rows)? {
                 table.push_device(name.data());
             }
             for (cells, column) in table.cells.iter_mut().zip(1..) {
-                cells.extend(read_cells(&*group, column, rows)?);
+                cells.extend(read_cells(&*group, column, 0..rows)?);
             }
         }
         Ok(table)
@@ -248,27 +258,29 @@ impl Table {
     }
 }
 
-fn read_text(group: &dyn RowGroupReader, rows: usize) -> Result<Vec<ByteArray>> {
-    let mut values = Vec::with_capacity(rows);
+/// The names of a row group's devices, in these of its rows.
+pub(crate) fn read_text(group: &dyn RowGroupReader, rows: Range<usize>) -> Result<Vec<ByteArray>> {
+    let mut values = Vec::with_capacity(rows.len());
     match group.get_column_reader(0)? {
-        ColumnReader::ByteArrayColumnReader(mut reader) => read_all(&mut reader, rows, None, &mut values)?,
+        ColumnReader::ByteArrayColumnReader(mut reader) => read_rows(&mut reader, rows, None, &mut values)?,
         _ => return Err(other_type(0)),
     }
     Ok(values)
 }
 
-fn read_cells(group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<Cells> {
+/// A row group's numbers of another column, in these of its rows.
+pub(crate) fn read_cells(group: &dyn RowGroupReader, column: usize, rows: Range<usize>) -> Result<Cells> {
     let optional = SCHEMA.get_fields()[column].get_basic_info().repetition() == Repetition::OPTIONAL;
-    let mut levels = optional.then(|| Vec::with_capacity(rows));
+    let mut levels = optional.then(|| Vec::with_capacity(rows.len()));
     let values: Vec<u64> = match group.get_column_reader(column)? {
         ColumnReader::Int64ColumnReader(mut reader) => {
-            let mut values = Vec::with_capacity(rows);
-            read_all::<Int64Type>(&mut reader, rows, levels.as_mut(), &mut values)?;
+            let mut values = Vec::with_capacity(rows.len());
+            read_rows::<Int64Type>(&mut reader, rows, levels.as_mut(), &mut values)?;
             values.into_iter().map(|value| value as u64).collect()
         }
         ColumnReader::DoubleColumnReader(mut reader) => {
-            let mut values = Vec::with_capacity(rows);
-            read_all(&mut reader, rows, levels.as_mut(), &mut values)?;
+            let mut values = Vec::with_capacity(rows.len());
+            read_rows(&mut reader, rows, levels.as_mut(), &mut values)?;
             values.into_iter().map(f64::to_bits).collect()
         }
         _ => return Err(other_type(column)),
@@ -281,18 +293,20 @@ fn read_cells(group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<
     Ok(Cells { bits, present })
 }
 
-/// Reads a column of a row group to its end, which must be where the footer says.
-fn read_all<T: DataType>(
+/// Reads rows of a column of a row group, all of which must be there.
+fn read_rows<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
-    rows: usize,
+    rows: Range<usize>,
     levels: Option<&mut Vec<i16>>,
     values: &mut Vec<T::T>,
 ) -> Result<()> {
-    let (read, ..) = reader.read_records(usize::MAX, levels, None, values)?;
-    if read == rows {
+    let skipped = reader.skip_records(rows.start)?;
+    let (read, ..) = reader.read_records(rows.len(), levels, None, values)?;
+    if skipped == rows.start && read == rows.len() {
         return Ok(());
     }
-    Err(ParquetError::General(format!("a column has {read} rows where the footer says {rows}")))
+    let end = rows.end;
+    Err(ParquetError::General(format!("a column has {} rows where {end} were asked for", skipped + read)))
 }
 
 fn other_type(column: usize) -> ParquetError {

@@ -322,7 +322,7 @@ proptest! {
 
 proptest! {
     // Each is as many passes as it has steps, and each step waits for the disk.
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn a_crash_at_any_step_loses_nothing_and_the_next_pass_ends_the_work(files in any_files(), rows_max in 1u64..60) {

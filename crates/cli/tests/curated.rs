@@ -204,3 +204,68 @@ fn the_files_of_a_day_that_is_over_become_one_when_up_starts() {
     assert_eq!((std::fs::read(&sources[2]).unwrap(), files(directory.path()).len()), (b"damaged".to_vec(), 2));
     assert_eq!(verified(directory.path()), (1, 2, 100));
 }
+
+/// Over several intervals, a restart, and a day that has been merged meanwhile.
+#[test]
+fn a_history_is_every_state_that_was_seen_at_an_intervals_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut values, mut expected): (Vec<f64>, Vec<Value>) = (Vec::new(), Vec::new());
+    for run in 0..3 {
+        let up = Pipeline::start(directory.path(), &["--port", "0", "--curated-interval", "1"]);
+        wait_for("the merged day", || run < 2 || files(directory.path()).len() == 1);
+        for _ in 0..2 {
+            let from = values.len();
+            values.extend((0..7).map(|n| f64::from((from as u32 + n * 13) % 40) / 4.0));
+            assert_eq!(up.post("/data/series", &series("example", from, &values[from..])).0, 200);
+            // Of others there are more, before and after it.
+            for other in ["a", "example-2", "z"] {
+                assert_eq!(up.post("/data/series", &series(other, from, &[1.0])).0, 200);
+            }
+            up.settled();
+            let state = up.get("/?device_id=example").1;
+            Expected::of(&values).assert_equals(&state);
+            expected.push(state);
+            wait_for("the interval's files", || {
+                newest(directory.path()).get("example").is_some_and(|row| row.count == values.len() as i64)
+            });
+        }
+        assert!(up.terminate().success());
+        if run == 1 {
+            let table = directory.path().join("archive/curated/device_statistics");
+            let today = std::fs::read_dir(&table).unwrap().next().unwrap().unwrap().path();
+            std::fs::rename(today, table.join("dt=2026-01-31")).unwrap();
+        }
+    }
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    let (status, history) = up.get("/history?device_id=example");
+    assert_eq!((status, &history["unreadable_files"]), (200, &json!(0)));
+    let rows = history["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &history["rows_found"]), (expected.len(), &json!(expected.len())));
+    for (row, state) in rows.iter().zip(&expected) {
+        for name in ["count", "mean", "median", "standard_deviation", "minimum", "maximum", "mean_confidence_95"] {
+            assert_eq!(row[name], state[name], "{name}");
+        }
+        assert_eq!(
+            (&row["last_timestamp"], &row["anomaly_count"]),
+            (&state["last_timestamp"], &state["anomaly_count"])
+        );
+    }
+    assert!(rows.windows(2).all(|pair| pair[0]["revision"].as_i64() < pair[1]["revision"].as_i64()));
+
+    let thinned = up.get("/history?device_id=example&limit=2").1;
+    assert_eq!((&thinned["rows"], &thinned["rows_found"]), (&json!([rows[0], rows[5]]), &json!(6)));
+    let (written, next) = (rows[4]["updated_at"].as_str().unwrap(), rows[5]["updated_at"].as_str().unwrap());
+    let later = up.get(&format!("/history?device_id=example&from={written}")).1;
+    assert_eq!(later["rows"], json!([rows[4], rows[5]]));
+    let earlier = up.get(&format!("/history?device_id=example&from={written}&to={next}&limit=1")).1;
+    assert_eq!((&earlier["rows"], &earlier["rows_found"]), (&json!([rows[5]]), &json!(2)));
+    assert_eq!(up.get("/history?device_id=exampl").0, 404);
+
+    // A device of which no file has been written yet has no course, and is no stranger.
+    assert_eq!(up.post("/data/series", &series("new", 0, &[1.0])).0, 200);
+    up.settled();
+    let (status, new) = up.get("/history?device_id=new");
+    assert_eq!((status, &new["rows"], &new["rows_found"]), (200, &json!([]), &json!(0)));
+    std::fs::write(files(directory.path()).pop().unwrap(), "damaged").unwrap();
+    assert_eq!(up.get("/history?device_id=example").1["unreadable_files"], 1);
+}

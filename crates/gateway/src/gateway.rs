@@ -119,6 +119,7 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             Endpoint::PreviewDeadLetters => self.run_dead_letters(head, body, false).await,
             Endpoint::ApplyDeadLetters => self.run_dead_letters(head, body, true).await,
             Endpoint::Recent => self.recent_activity(head),
+            Endpoint::History => self.history(head).await,
             Endpoint::Dashboard => Ok(self.page(Page::Dashboard, head, local)),
             Endpoint::DeadLetterPage => Ok(self.page(Page::DeadLetters, head, local)),
             Endpoint::DashboardFile => crate::page::file(head.uri.path()),

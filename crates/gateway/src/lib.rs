@@ -15,6 +15,7 @@ mod config;
 mod document;
 mod fleet;
 mod gateway;
+mod history;
 mod ingest;
 mod letters;
 mod observed;
@@ -35,4 +36,7 @@ pub use observed::ObservedStatisticsStore;
 pub use recent::{DEFAULT_MEMORY_BYTES, RecentActivity};
 pub use route::{Endpoint, ROUTES, Route};
 pub use server::serve;
-pub use view::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};
+pub use view::{
+    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
+    ViewError,
+};

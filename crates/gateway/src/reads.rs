@@ -101,8 +101,8 @@ pub(crate) struct Statistics<'a> {
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Interval {
-    low: Number,
-    high: Number,
+    pub low: Number,
+    pub high: Number,
 }
 
 impl From<ConfidenceInterval> for Interval {
@@ -156,7 +156,7 @@ pub(crate) fn reason(text: &str) -> Result<RejectReason, Refusal> {
     })
 }
 
-fn no_data(device_id: &DeviceId) -> Refusal {
+pub(crate) fn no_data(device_id: &DeviceId) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("no data of the device {device_id}"))
 }
 

@@ -43,6 +43,8 @@ pub enum Endpoint {
     ApplyDeadLetters,
     /// `GET /recent`.
     Recent,
+    /// `GET /history`: one device's states, as curated files have them.
+    History,
     /// `GET /dashboard`.
     Dashboard,
     /// `GET /dashboard/dead-letters`.
@@ -99,7 +101,7 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
 const FILES: &str = "/dashboard/{file}";
 
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 24] = [
+pub static ROUTES: [Route; 25] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -119,6 +121,7 @@ pub static ROUTES: [Route; 24] = [
     post("/dead-letters/preview", Endpoint::PreviewDeadLetters, Access::Read, CHANGE),
     post("/dead-letters/apply", Endpoint::ApplyDeadLetters, Access::Key, CHANGE),
     get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404]),
+    get("/history", Endpoint::History, Access::Read, &[200, 400, 403, 404, 503]),
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),
     get("/dashboard/dead-letters", Endpoint::DeadLetterPage, Access::Page, PAGE),
     get(FILES, Endpoint::DashboardFile, Access::Page, &[200, 404, 421]),

@@ -1,6 +1,6 @@
 //! What the gateway reads of the pipeline behind it.
 
-use ports::{DeadLetter, StatisticsAttributes};
+use ports::{CuratedRow, DeadLetter, StatisticsAttributes};
 use std::collections::BTreeMap;
 use std::future::Future;
 use telemetry::{DeviceId, RejectReason, Timestamp};
@@ -20,6 +20,9 @@ pub trait PipelineView: Send + Sync {
         after: Option<&DeviceId>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError>> + Send;
+
+    /// A device's states as curated files have them, in the order of their revisions, each once.
+    fn history(&self, query: HistoryQuery) -> impl Future<Output = Result<History, ViewError>> + Send;
 
     /// What has come in, and what became of it.
     fn accounting(&self) -> impl Future<Output = Result<Accounting, ViewError>> + Send;
@@ -57,6 +60,10 @@ impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
         (**self).devices(after, limit)
     }
 
+    fn history(&self, query: HistoryQuery) -> impl Future<Output = Result<History, ViewError>> + Send {
+        (**self).history(query)
+    }
+
     fn accounting(&self) -> impl Future<Output = Result<Accounting, ViewError>> + Send {
         (**self).accounting()
     }
@@ -78,6 +85,26 @@ impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
     fn delete_dead_letters(&self, ids: Vec<String>) -> impl Future<Output = Result<u64, ViewError>> + Send {
         (**self).delete_dead_letters(ids)
     }
+}
+
+/// Which states of a device to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Only those written at this instant, to the millisecond, or later.
+    pub from: Option<Timestamp>,
+    /// Only those written at this instant, to the millisecond, or earlier.
+    pub to: Option<Timestamp>,
+}
+
+/// A device's states.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// The states.
+    pub rows: Vec<CuratedRow>,
+    /// How many files could not be read: what they have is missing.
+    pub unreadable_files: usize,
 }
 
 /// What has come in, and what became of it, in distinct readings. With nothing pending, `accepted` is the sum of

@@ -4,7 +4,7 @@ mod support;
 
 use support::{Answer, JSON, KEY, Server, reading};
 
-const READS: [&str; 7] = [
+const READS: [&str; 8] = [
     "/?device_id=d",
     "/devices",
     "/pipeline",
@@ -12,6 +12,7 @@ const READS: [&str; 7] = [
     "/dead-letters/search",
     "/dead-letters/summary",
     "/recent?device_id=d",
+    "/history?device_id=d",
 ];
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 

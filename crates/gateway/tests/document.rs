@@ -156,7 +156,7 @@ fn every_status_in_the_document_is_really_answered_and_no_other() {
     };
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         let parameter = match route.path {
-            "/" | "/recent" => "?device_id=",
+            "/" | "/recent" | "/history" => "?device_id=",
             "/dead-letters/letter" => "?id=",
             _ => "",
         };

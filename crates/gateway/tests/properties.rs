@@ -101,8 +101,8 @@ fn no_target_and_no_headers_answer_5xx() {
     let server = Server::start();
     let target = prop_oneof![
         "/[!-~]{0,40}",
-        "/(devices|dead-letters|recent|pipeline|)\\?[!-~]{0,40}",
-        "/(devices|dead-letters|recent)\\?(limit|after|reason|device_id)=[!-~]{0,20}",
+        "/(devices|dead-letters|recent|history|pipeline|)\\?[!-~]{0,40}",
+        "/(devices|dead-letters|recent|history)\\?(limit|after|reason|device_id|from|to)=[!-~]{0,20}",
         "/stream/records\\?partition_key=[!-~]{0,20}",
     ];
     let method = prop_oneof!["GET", "POST", "HEAD", "[A-Z]{1,10}"];

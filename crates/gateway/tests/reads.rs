@@ -37,7 +37,7 @@ fn one_reading_has_no_standard_deviation() {
 #[test]
 fn a_device_without_data_is_404() {
     let server = Server::start();
-    for target in ["/?device_id=nobody", "/recent?device_id=nobody"] {
+    for target in ["/?device_id=nobody", "/recent?device_id=nobody", "/history?device_id=nobody"] {
         let answer = server.get(target);
         assert_eq!(answer.status, 404);
         assert_eq!(answer.message(), "no data of the device nobody");
@@ -56,6 +56,12 @@ fn a_wrong_parameter_is_400_and_named() {
         ("/?device_id=d&device_id=d", "`device_id`: is given twice"),
         ("/?device_id=d&limit=1", "\"limit\" is unknown"),
         ("/recent", "`device_id`: is missing"),
+        ("/history", "`device_id`: is missing"),
+        ("/history?device_id=%2F", "`device_id`: must be a string"),
+        ("/history?device_id=d&from=yesterday", "`from`: must be"),
+        ("/history?device_id=d&to=2026-02-30T00:00:00Z", "`to`: "),
+        ("/history?device_id=d&limit=5001", "`limit`: must be a whole number from 1 to 5000"),
+        ("/history?device_id=d&since=2026-01-01T00:00:00Z", "\"since\" is unknown"),
         ("/devices?limit=0", "`limit`: must be a whole number from 1 to 1000"),
         ("/devices?limit=1001", "`limit`: must be"),
         ("/devices?limit=ten", "`limit`: must be"),
@@ -69,6 +75,33 @@ fn a_wrong_parameter_is_400_and_named() {
         assert_eq!(answer.status, 400, "{target}");
         assert!(answer.message().contains(message), "{target}: {}", answer.message());
     }
+}
+
+#[test]
+fn a_history_is_oldest_first_within_its_time_and_thinned_to_the_limit() {
+    let server = Server::start();
+    for second in 0..10 {
+        server.post("/data", reading("d", second, f64::from(second)));
+    }
+    let ask = |parameters: &str| server.get(&format!("/history?device_id=d{parameters}")).json();
+    let counts = |answer: &serde_json::Value| -> Vec<i64> {
+        answer["rows"].as_array().unwrap().iter().map(|row| row["count"].as_i64().unwrap()).collect()
+    };
+    let all = ask("");
+    assert_eq!((counts(&all), &all["rows_found"]), ((1..=10).collect(), &json!(10)));
+    let (state, mut last) = (server.get("/?device_id=d").json(), all["rows"][9].clone());
+    let row = last.as_object_mut().unwrap();
+    assert_eq!(row.remove("revision"), Some(json!(10)));
+    row.insert("device_id".to_owned(), all["device_id"].clone());
+    // When it was written alone is another here.
+    row.insert("updated_at".to_owned(), state["updated_at"].clone());
+    assert_eq!(last, state);
+    let between = ask("&from=2026-01-01T00:00:03Z&to=2026-01-01T01:00:06%2B01:00");
+    assert_eq!((counts(&between), &between["rows_found"]), (vec![4, 5, 6, 7], &json!(4)));
+    let thinned = ask("&limit=4");
+    assert_eq!((counts(&thinned), &thinned["rows_found"]), (vec![1, 4, 7, 10], &json!(10)));
+    let none = ask("&from=2026-01-01T00:00:06Z&to=2026-01-01T00:00:03Z");
+    assert_eq!((counts(&none), &none["rows_found"]), (vec![], &json!(0)));
 }
 
 #[test]

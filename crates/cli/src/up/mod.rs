@@ -111,9 +111,14 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
     let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
     let mut config = GatewayConfig::new(api_key.as_str(), address);
     config.extra_hosts = args.allowed_host.clone();
-    let gateway =
-        Gateway::new(&config, storage.stream(), StorageView(storage.clone()), recent.clone(), Arc::new(SystemClock))
-            .map_err(|error| anyhow::anyhow!("--api-key: {error}"))?;
+    let gateway = Gateway::new(
+        &config,
+        storage.stream(),
+        StorageView::new(storage.clone()),
+        recent.clone(),
+        Arc::new(SystemClock),
+    )
+    .map_err(|error| anyhow::anyhow!("--api-key: {error}"))?;
 
     let (door, mapping, rest) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let serving = tokio::spawn(gateway::serve(listener, gateway, door.clone().cancelled_owned()));

@@ -1,16 +1,33 @@
-//! What the gateway reads of the embedded storage, and what it does with dead letters.
+//! What the gateway reads of the embedded storage and of the curated files, and what it does with dead letters.
 
 use crate::dlq::on_disk::OnDisk;
 use aggregator::Settings;
+use curator::device_history;
+use curator::parquet_file::ReadError;
 use embedded::{DeadLetterFilter, DeadLetterOrder, EmbeddedStorage, StorageFailure};
-use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};
-use ports::{Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock};
+use gateway::{
+    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
+    ViewError,
+};
+use ports::{Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock, with_causes};
 use redrive::{Filter, Letter, Outgoing, ReasonCode, RedriveError, Redriver as _, StreamRedriver, records};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use telemetry::{DeviceId, Timestamp};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+/// Histories that are read at once: each keeps a thread and a disk busy, and its rows in memory.
+const HISTORIES_AT_ONCE: usize = 2;
 
 /// The pipeline of this machine.
 #[derive(Clone)]
-pub struct StorageView(pub EmbeddedStorage);
+pub struct StorageView {
+    storage: EmbeddedStorage,
+    histories: Arc<Semaphore>,
+    /// Unreadable curated files that the log has named.
+    named: Arc<Mutex<BTreeSet<String>>>,
+}
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ViewError {
     ViewError::Unavailable(Box::new(error))
@@ -18,7 +35,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ViewErr
 
 impl PipelineView for StorageView {
     async fn device(&self, device_id: &DeviceId) -> Result<Option<StatisticsAttributes>, ViewError> {
-        let item = self.0.statistics().read_statistics(device_id).await.map_err(unavailable)?;
+        let item = self.storage.statistics().read_statistics(device_id).await.map_err(unavailable)?;
         Ok(item.map(|item| item.attributes))
     }
 
@@ -27,12 +44,28 @@ impl PipelineView for StorageView {
         after: Option<&DeviceId>,
         limit: usize,
     ) -> Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError> {
-        let items = self.0.statistics().list(after, limit).await.map_err(unavailable)?;
+        let items = self.storage.statistics().list(after, limit).await.map_err(unavailable)?;
         Ok(items.into_iter().map(|(device_id, item)| (device_id, item.attributes)).collect())
     }
 
+    async fn history(&self, query: HistoryQuery) -> Result<History, ViewError> {
+        // Nobody closes this semaphore. The permit goes with the work: who gives up waiting does not make room.
+        let permit = Arc::clone(&self.histories).acquire_owned().await.map_err(unavailable)?;
+        let folder = self.storage.archive();
+        let HistoryQuery { device_id, from, to } = query;
+        let read = move || {
+            let _permit = permit;
+            device_history(&folder, &curator::HistoryQuery { device_id, from, to })
+        };
+        let history = tokio::task::spawn_blocking(read).await.map_err(unavailable)?.map_err(unavailable)?;
+        for (file, error) in &history.unreadable {
+            self.name_unreadable(file, error);
+        }
+        Ok(History { rows: history.rows, unreadable_files: history.unreadable.len() })
+    }
+
     async fn accounting(&self) -> Result<Accounting, ViewError> {
-        let accounts = self.0.accounting().await.map_err(unavailable)?;
+        let accounts = self.storage.accounting().await.map_err(unavailable)?;
         Ok(Accounting {
             accepted: accounts.accepted,
             counted: accounts.counted,
@@ -50,7 +83,7 @@ impl PipelineView for StorageView {
         let device_id = query.device_id.cloned();
         let filter = DeadLetterFilter { reason: query.reason, device_id, since: query.since, until: query.until };
         let order = if query.oldest_first { DeadLetterOrder::OldestFirst } else { DeadLetterOrder::NewestFirst };
-        match self.0.dead_letters().list_in(order, query.after, query.limit, filter).await {
+        match self.storage.dead_letters().list_in(order, query.after, query.limit, filter).await {
             Ok(page) => Ok(DeadLetterPage { dead_letters: page.letters, next: page.next }),
             // A place that no page ever named: nothing follows it.
             Err(StorageFailure::InvalidPlace(_)) => Ok(DeadLetterPage::default()),
@@ -66,7 +99,7 @@ impl PipelineView for StorageView {
         let mut well = Vec::new();
         let prepare = |letter| outgoing(letter, horizon).map(|outgoing| well.push(outgoing));
         let prepared: Vec<Result<(), RedriveError>> = letters.into_iter().map(prepare).collect();
-        let redriver = StreamRedriver { queue: OnDisk(self.0.dead_letters()), stream: self.0.stream() };
+        let redriver = StreamRedriver { queue: OnDisk(self.storage.dead_letters()), stream: self.storage.stream() };
         let mut results = redriver.redrive(well).await.into_iter();
         let lost = || Err(RedriveError::Passing("no answer for it".to_owned()));
         let mut result = |prepared: Result<(), _>| prepared.and_then(|()| results.next().unwrap_or_else(lost));
@@ -74,15 +107,27 @@ impl PipelineView for StorageView {
     }
 
     async fn delete_dead_letters(&self, ids: Vec<String>) -> Result<u64, ViewError> {
-        let deleted = self.0.dead_letters().delete_all(ids).await.map_err(unavailable)?;
+        let deleted = self.storage.dead_letters().delete_all(ids).await.map_err(unavailable)?;
         Ok(deleted.into_iter().filter(|was_there| *was_there).count() as u64)
     }
 }
 
 impl StorageView {
+    pub fn new(storage: EmbeddedStorage) -> Self {
+        StorageView { storage, histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)), named: Arc::default() }
+    }
+
+    /// Says once of a file that it cannot be read.
+    fn name_unreadable(&self, file: &str, error: &ReadError) {
+        // A set is never left half-changed.
+        if self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned()) {
+            warn!(file, error = with_causes(error), "a curated file cannot be read, and what it has is in no history");
+        }
+    }
+
     /// The letter of that id, where it passes the rest of the query too.
     async fn dead_letter(&self, id: &str, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
-        let letter = self.0.dead_letters().get(id).await.map_err(unavailable)?;
+        let letter = self.storage.dead_letters().get(id).await.map_err(unavailable)?;
         let filter = Filter {
             reason: query.reason.map(ReasonCode::Rejected),
             device_id: query.device_id.map(ToString::to_string),

@@ -1,9 +1,12 @@
 //! An in-memory pipeline: a stream that can be told to fail, and a view that counts what the stream holds.
 
-use gateway::{Accounting, DeadLetterPage, DeadLetterQuery, PipelineView, RedriveFailure, RedriveLetter, ViewError};
+use gateway::{
+    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
+    ViewError,
+};
 use ports::{
-    ConfidenceInterval, DeadLetter, DeadLetterOrigin, EventStream, Position, PutError, PutReceipt, RecordsPage,
-    SequenceNumber, Shard, ShardId, StatisticsAttributes, StreamEntry, StreamError,
+    ConfidenceInterval, CuratedRow, DeadLetter, DeadLetterOrigin, EventStream, Position, PutError, PutReceipt,
+    RecordsPage, SequenceNumber, Shard, ShardId, StatisticsAttributes, StreamEntry, StreamError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -134,6 +137,22 @@ impl PipelineView for MemoryPipeline {
         let inner = self.inner.lock().unwrap();
         let devices = inner.up()?.readings.iter().filter(|(device, _)| after.is_none_or(|after| *device > after));
         Ok(devices.take(limit).map(|(device, readings)| (device.clone(), attributes(readings))).collect())
+    }
+
+    /// A revision for each reading, written at its timestamp.
+    async fn history(&self, query: HistoryQuery) -> Result<History, ViewError> {
+        let inner = self.inner.lock().unwrap();
+        let readings = inner.up()?.readings.get(&query.device_id).cloned().unwrap_or_default();
+        let row = |revision: usize| {
+            let state = attributes(&readings[..revision]);
+            let state = StatisticsAttributes { updated_at: readings[revision - 1].timestamp, ..state };
+            CuratedRow::of_attributes(query.device_id.clone(), revision as u64, &state).unwrap()
+        };
+        let asked = |row: &CuratedRow| {
+            query.from.is_none_or(|from| from <= row.updated_at) && query.to.is_none_or(|to| row.updated_at <= to)
+        };
+        let rows = (1..=readings.len()).map(row).filter(asked).collect();
+        Ok(History { rows, unreadable_files: 0 })
     }
 
     async fn accounting(&self) -> Result<Accounting, ViewError> {
