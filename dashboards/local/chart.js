@@ -1,10 +1,14 @@
-// The chart of one device's recent readings: points, running mean, band, median; a crosshair for pointer and keyboard.
+// The chart of one device: its recent readings as points with running mean, band and median, or its history, which is
+// the latter without readings; a crosshair for pointer and keyboard.
+//
+// What is shown has `points`, which the crosshair goes through (readings, or states by their mean), `statistics`,
+// `isHistory`, and, of a history, how many states there are in `all`, and how many files are `unreadable`.
 
 import { $, clamp, element, setAttribute, setText, svgElement } from './dom.js';
-import { formatClock, formatClockExact, formatCount, formatDate, formatValue } from './format.js';
-import { steadyDomain, timeDomain, timeTicks, valueDomain, valueTicks } from './scale.js';
+import { formatClock, formatClockExact, formatCount, formatDate, formatValue, plural } from './format.js';
+import { historyDomain, steadyDomain, timeDomain, timeTicks, valueDomain, valueTicks, wholeSpan } from './scale.js';
 
-const chart = { device: null, recent: null, size: null, scale: null, domain: null, focus: null, parts: null };
+const chart = { device: null, shown: null, size: null, scale: null, domain: null, focus: null, parts: null };
 
 function chartParts() {
   if (chart.parts) return chart.parts;
@@ -32,23 +36,25 @@ function anomalies(statistics) {
     (row.anomaly_count > statistics[index].anomaly_count ? [[statistics[index].at, row.at]] : []));
 }
 
-export function drawChart(device, recent) {
-  if (device !== chart.device) Object.assign(chart, { device, domain: null, focus: null });
-  chart.recent = recent;
+export function drawChart(device, shown) {
+  const another = device !== chart.device || shown?.isHistory !== chart.shown?.isHistory;
+  if (another) Object.assign(chart, { device, domain: null, focus: null });
+  chart.shown = shown;
   const { svg } = chartParts();
-  svg.toggleAttribute('hidden', !recent);
-  if (!recent || !chart.size?.width) {
+  svg.toggleAttribute('hidden', !shown);
+  if (!shown || !chart.size?.width) {
     chart.focus = null;
     setText($('chart-caption'), '\u00a0');
     showCrosshair();
     return;
   }
-  const times = timeDomain(recent.readings);
-  const statistics = visibleStatistics(recent.statistics, times);
-  chart.domain = steadyDomain(valueDomain(recent.readings, statistics), chart.domain);
+  const times = shown.isHistory ? wholeSpan(shown.points) : timeDomain(shown.points);
+  const statistics = visibleStatistics(shown.statistics, times);
+  const domain = shown.isHistory ? historyDomain(statistics) : valueDomain(shown.points, statistics);
+  chart.domain = steadyDomain(domain, chart.domain);
   scaleChart(times);
-  drawLines(recent.readings, statistics);
-  showCaption(recent.readings, times);
+  drawLines(shown.isHistory ? [] : shown.points, statistics);
+  showCaption(shown, times);
   showCrosshair();
 }
 
@@ -96,7 +102,7 @@ function drawAxes(axes, values, times) {
     // Labels are not cut off at the edges.
     if (place + half <= right + 10 && place - half >= 0) label({ x: place.toFixed(1), y: bottom + 19, 'text-anchor': 'middle' }, tick.label);
   }
-  label({ class: 'axis-name', x: (left + right) / 2, y: bottom + 37, 'text-anchor': 'middle' }, 'Timestamp of the reading');
+  label({ class: 'axis-name', x: (left + right) / 2, y: bottom + 37, 'text-anchor': 'middle' }, chart.shown.isHistory ? 'When the statistics were written' : 'Timestamp of the reading');
   const middle = (chart.scale.top + bottom) / 2;
   label({ class: 'axis-name', transform: `translate(11 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }, 'Value, in the device’s own unit');
   axes.replaceChildren(svgElement('path', { class: 'grid', d: lines }), ...labels);
@@ -108,7 +114,7 @@ function drawLines(readings, statistics) {
   const at = (when, value) => `${x(when).toFixed(1)} ${clamp(y(value), -1e4, 1e4).toFixed(1)}`;
   const line = (field) => statistics.filter((row) => row[field] !== null)
     .map((row, index) => `${index ? 'L' : 'M'}${at(row.at, row[field])}`).join('');
-  const spread = statistics.filter((row) => row.mean !== null && row.standard_deviation !== null);
+  const spread = chart.shown.isHistory ? [] : statistics.filter((row) => row.mean !== null && row.standard_deviation !== null);
   const edge = (rows, sign) => rows.map((row) => at(row.at, row.mean + sign * row.standard_deviation));
   setAttribute(band, 'd', spread.length > 1 ? `M${[...edge(spread, 1), ...edge(spread.toReversed(), -1)].join('L')}Z` : '');
   const between = statistics.filter((row) => row.mean_confidence_95 !== null);
@@ -142,16 +148,18 @@ function setPlace(circle, x, y) {
   setAttribute(circle, 'cy', y.toFixed(1));
 }
 
-function showCaption(readings, [start, end]) {
+function showCaption({ points, isHistory, all, unreadable }, [start, end]) {
   const beyond = Number(chart.parts.beyond.dataset.count);
-  const older = readings.filter((reading) => reading.at < start || reading.at > end).length;
-  const shown = readings.length - older;
-  const first = new Date(readings.find((reading) => reading.at >= start).at);
-  const last = new Date(Math.max(...readings.filter((reading) => reading.at <= end).map((reading) => reading.at)));
+  const older = points.filter((point) => point.at < start || point.at > end).length;
+  const shown = points.length - older;
+  const first = new Date(points.find((point) => point.at >= start).at);
+  const last = new Date(Math.max(...points.filter((point) => point.at <= end).map((point) => point.at)));
   const sameDay = first.toDateString() === last.toDateString();
   const until = ` – ${sameDay ? '' : `${formatDate(last)}, `}${formatClock(last)}`;
   const span = `${formatDate(first)}, ${formatClock(first)}${shown === 1 ? '' : until}`;
-  const notes = [`${shown === 1 ? 'One reading' : `${shown} readings`}, ${span}`];
+  const what = isHistory ? `${plural(shown, 'state')}${all > shown ? ` of ${formatCount(all)}` : ''}` : plural(shown, 'reading');
+  const notes = [`${what}, ${span}`];
+  if (unreadable) notes.push(`${plural(unreadable, 'file')} of the history cannot be read: the log names them`);
   if (chart.scale.base !== null) notes.push(`values as distances from ${chart.scale.base}`);
   if (beyond) notes.push(`${beyond} beyond the range (▲▼)`);
   if (chart.parts.meanEnd.getAttribute('visibility') === 'hidden') notes.push('the mean lies beyond the range');
@@ -161,37 +169,39 @@ function showCaption(readings, [start, end]) {
 
 // The crosshair remembers its reading, not its place, and so stays on it while the chart moves on.
 function focusedIndex() {
-  const readings = chart.recent?.readings ?? [];
-  return chart.focus === null ? -1 : readings.findIndex((reading) => reading.key === chart.focus);
+  const points = chart.shown?.points ?? [];
+  return chart.focus === null ? -1 : points.findIndex((point) => point.key === chart.focus);
 }
 
 function showCrosshair() {
   const index = focusedIndex();
   const tooltip = $('tooltip');
   const { crosshair, crosshairPoint } = chart.parts;
-  const reading = chart.recent?.readings[index];
-  const visible = reading !== undefined && chart.scale !== null && isWithin(chart.scale.x(reading.at), chart.scale.left, chart.scale.right);
+  const point = chart.shown?.points[index];
+  const visible = point !== undefined && chart.scale !== null && isWithin(chart.scale.x(point.at), chart.scale.left, chart.scale.right);
   tooltip.hidden = !visible;
   for (const part of [crosshair, crosshairPoint]) setAttribute(part, 'visibility', visible ? 'visible' : 'hidden');
   if (!visible) return;
   const { left, right, top, bottom, x, y } = chart.scale;
-  const [place, level] = [x(reading.at), clamp(y(reading.value), top, bottom)];
+  const [place, level] = [x(point.at), clamp(y(point.value), top, bottom)];
   setAttribute(crosshair, 'd', `M${place.toFixed(1)} ${top}V${bottom}`);
   setPlace(crosshairPoint, place, level);
-  fillTooltip(tooltip, reading);
+  fillTooltip(tooltip, point);
   const beside = place + 14 + tooltip.offsetWidth <= right + 10 ? place + 14 : place - 14 - tooltip.offsetWidth;
   const lowest = $('chart').clientHeight - tooltip.offsetHeight;
   const [tipX, tipY] = [clamp(beside, Math.min(0, left), $('chart').clientWidth - tooltip.offsetWidth), clamp(level - 40, 0, lowest)];
   tooltip.style.transform = `translate(${Math.round(tipX)}px, ${Math.round(tipY)}px)`;
 }
 
-function fillTooltip(tooltip, reading) {
-  const then = chart.recent.statistics.findLast((row) => row.at <= reading.at);
-  const instant = new Date(reading.at);
-  const rows = [[formatDate(instant), formatClockExact(instant)], ['Reading', String(reading.value)]];
+function fillTooltip(tooltip, point) {
+  const { isHistory, statistics } = chart.shown;
+  const then = isHistory ? point : statistics.findLast((row) => row.at <= point.at);
+  const instant = new Date(point.at);
+  const rows = [[formatDate(instant), formatClockExact(instant)]];
+  if (!isHistory) rows.push(['Reading', String(point.value)]);
   if (then) {
     const interval = then.mean_confidence_95;
-    rows.push(['Mean then', formatValue(then.mean, 8)]);
+    rows.push([isHistory ? 'Mean' : 'Mean then', formatValue(then.mean, 8)]);
     if (interval) rows.push(['95% from', formatValue(interval.low, 8)], ['95% to', formatValue(interval.high, 8)]);
     rows.push(['Std. deviation', formatValue(then.standard_deviation, 8)],
       ['Median', formatValue(then.median, 8)], ['Count', formatCount(then.count)], ['Anomalies', formatCount(then.anomaly_count)]);
@@ -207,26 +217,26 @@ function fillTooltip(tooltip, reading) {
 }
 
 function focusNearest(event) {
-  if (!chart.recent || !chart.scale) return;
+  if (!chart.shown || !chart.scale) return;
   const { left, right, times } = chart.scale;
   const across = (event.clientX - $('chart').getBoundingClientRect().left - left) / (right - left);
   const wanted = times[0] + across * (times[1] - times[0]);
-  const nearest = chart.recent.readings.reduce((best, reading) =>
-    (Math.abs(reading.at - wanted) < Math.abs(best.at - wanted) ? reading : best));
+  const nearest = chart.shown.points.reduce((best, point) =>
+    (Math.abs(point.at - wanted) < Math.abs(best.at - wanted) ? point : best));
   chart.focus = nearest.key;
   showCrosshair();
 }
 
 function moveCrosshair(event) {
-  const readings = chart.recent?.readings ?? [];
-  const last = readings.length - 1;
+  const points = chart.shown?.points ?? [];
+  const last = points.length - 1;
   if (last < 0) return;
   const index = focusedIndex();
   const from = index < 0 ? last + 1 : index;
   const target = { ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: last }[event.key];
   if (event.key === 'Escape') chart.focus = null;
   else if (target === undefined) return;
-  else chart.focus = readings[clamp(target, 0, last)].key;
+  else chart.focus = points[clamp(target, 0, last)].key;
   event.preventDefault();
   showCrosshair();
 }
@@ -245,6 +255,6 @@ export function bindChart() {
   // The browser tells the size, once it has laid out the page: asking for it would have it do that once more.
   new ResizeObserver(([{ contentRect }]) => {
     chart.size = contentRect;
-    drawChart(chart.device, chart.recent);
+    drawChart(chart.device, chart.shown);
   }).observe(box);
 }

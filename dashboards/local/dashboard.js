@@ -5,7 +5,7 @@
 // may end (it says so and stops).
 
 import { bindChart } from './chart.js';
-import { choose, chosenDevice, deviceQuestion, showChosen } from './device.js';
+import { bindDevice, choose, chosenDevice, deviceQuestion, showChosen } from './device.js';
 import { $, setText } from './dom.js';
 import { forgetRate, showHealth } from './health.js';
 import { bindOverview, showOverview } from './overview.js';
@@ -64,6 +64,7 @@ function toTable() {
 
 bindShell();
 bindChart();
+bindDevice();
 fillCommands();
 bindTable(() => stream.open());
 bindOverview((range) => {

@@ -1,11 +1,16 @@
-// The chosen device: its numbers, and its latest readings as a chart.
+// The chosen device: its numbers, and its latest readings or its history as a chart.
 
 import { drawChart } from './chart.js';
 import { $, clamp, setAttribute, setText } from './dom.js';
 import { UNDEFINED, formatCount, formatInstant, formatSent, formatValue } from './format.js';
 import { getJson } from './gateway.js';
 
+// The files of curated statistics grow every few minutes; the newest state is told anyway.
+const HISTORY_MS = 60_000;
+const LATEST = 'latest';
+
 const chosen = { id: null, statistics: null, recent: null, askedAt: null };
+const past = { period: LATEST, of: null, states: null, all: 0, unreadable: 0, askedAt: 0 };
 
 export const chosenDevice = () => chosen.id;
 
@@ -34,7 +39,17 @@ export async function showChosen(statistics, known, recent) {
   chosen.statistics = statistics;
   if (recent) Object.assign(chosen, { recent: prepareRecent(recent), askedAt: revisionOf(statistics) });
   show(known);
-  await readRecent().then((changed) => changed && show(known), () => {}); // the stream says when the gateway is away
+  const read = past.period === LATEST ? readRecent() : readHistory();
+  await read.then((changed) => changed && show(known), () => {}); // the stream says when the gateway is away
+}
+
+// What the chart shows: the latest readings, or the states of so many seconds, or of all time.
+export function bindDevice() {
+  $('period').addEventListener('change', ({ target }) => {
+    Object.assign(past, { period: target.value, of: null, states: null });
+    setAttribute($('device'), 'data-shows', target.value === LATEST ? 'latest' : 'history');
+    showChosen(chosen.statistics, true);
+  });
 }
 
 // An unchanged device is not asked for again.
@@ -52,6 +67,36 @@ async function readRecent() {
   return true;
 }
 
+async function readHistory() {
+  const { id, statistics } = chosen;
+  const { period } = past;
+  const of = `${id} ${period}`;
+  if (!statistics || (of === past.of && performance.now() - past.askedAt < HISTORY_MS)) return false;
+  Object.assign(past, { of, askedAt: performance.now() });
+  const question = new URLSearchParams({ device_id: id, ...(period !== 'all' && { from: new Date(Date.now() - period * 1000).toISOString() }) });
+  const answer = await getJson(`/history?${question}`, { absent: null });
+  if (past.of !== of) return false; // another device or period was chosen meanwhile
+  Object.assign(past, { states: answer?.rows ?? [], all: answer?.rows_found ?? 0, unreadable: answer?.unreadable_files ?? 0 });
+  return true;
+}
+
+// The states of the files and, behind them, the one that stands now.
+function shownHistory() {
+  const { states, all, unreadable } = past;
+  const now = chosen.statistics;
+  if (!states || !now) return null;
+  // Files have times to the millisecond.
+  const isNewer = !states.length || Date.parse(states.at(-1).updated_at) < Date.parse(now.updated_at);
+  const points = (isNewer ? [...states, now] : states).filter(({ mean }) => mean !== null)
+    .map((state) => ({ ...state, at: Date.parse(state.updated_at), value: state.mean, key: `${state.updated_at} ${state.count}` }));
+  return points.length ? { points, statistics: points, isHistory: true, all: all + (isNewer ? 1 : 0), unreadable } : null;
+}
+
+function shownRecent() {
+  const { recent } = chosen;
+  return recent?.readings.length ? { points: recent.readings, statistics: recent.statistics, isHistory: false } : null;
+}
+
 function prepareRecent(recent) {
   // Within one millisecond, or under names of their own, several readings share one `at`: `key` tells them apart.
   const timed = (rows) => rows.map((row) => ({ ...row, at: Date.parse(row.timestamp), key: `${row.timestamp} ${row.value}` }))
@@ -61,6 +106,7 @@ function prepareRecent(recent) {
 
 function show(known) {
   const { id, statistics, recent } = chosen;
+  const isLatest = past.period === LATEST;
   setText($('device-title'), id ?? '\u00a0');
   const interval = statistics?.mean_confidence_95;
   const values = { ...statistics, confidence_low: interval?.low, confidence_high: interval?.high };
@@ -76,11 +122,12 @@ function show(known) {
   }
   let message = '';
   if (known && id !== null && !statistics) message = 'No device has this name. Choose one from the table.';
-  else if (statistics && recent === null && chosen.askedAt !== null) message = 'No recent readings. The chart starts with the next one.';
-  else if (recent && !recent.readings.length) message = 'No recent readings. The chart starts with the next one.';
+  else if (isLatest && statistics && chosen.askedAt !== null && !recent?.readings.length) {
+    message = 'No readings since the pipeline was started. The chart begins with the next one; its history can be chosen above.';
+  }
   setText($('chart-message'), message);
   $('chart-message').hidden = message === '';
-  drawChart(id, recent?.readings.length ? recent : null);
+  drawChart(id, isLatest ? shownRecent() : shownHistory());
 }
 
 function formatOf(field, digits) {

@@ -42,6 +42,19 @@ export function valueDomain(readings, statistics) {
   return [low - margin, high + margin];
 }
 
+// Means with their intervals: wide at first, when there were few readings, and so fenced like readings are.
+export function historyDomain(statistics) {
+  const means = statistics.filter(({ mean }) => mean !== null);
+  let [low, high] = fencedExtent(means.flatMap(({ mean, mean_confidence_95: interval }) => (interval ? [mean, interval.low, interval.high] : [mean])));
+  const scale = (high - low) || Math.abs(high) / 10 || 1;
+  for (const { median } of means) {
+    const [lower, upper] = [Math.min(low, median), Math.max(high, median)];
+    if (upper - lower <= 16 * scale) [low, high] = [lower, upper];
+  }
+  const margin = (high - low) * 0.06 || scale * 0.5;
+  return [low - margin, high + margin];
+}
+
 // A range that still fits is kept, or every new reading would make the whole chart twitch.
 export function steadyDomain([low, high], previous) {
   if (!previous) return [low, high];
@@ -49,10 +62,14 @@ export function steadyDomain([low, high], previous) {
   return fits && high - low > 0.7 * (previous[1] - previous[0]) ? previous : [low, high];
 }
 
-export function timeDomain(readings) {
-  const [first, last] = fencedExtent(readings.map((reading) => reading.at));
-  return first === last ? [first - 30_000, last + 30_000] : [first, last];
+export function timeDomain(points) {
+  return atLeastAMinute(fencedExtent(points.map((point) => point.at)));
 }
+
+// Of points in the order of time.
+export const wholeSpan = (points) => atLeastAMinute([points[0].at, points.at(-1).at]);
+
+const atLeastAMinute = ([first, last]) => (first === last ? [first - 30_000, last + 30_000] : [first, last]);
 
 export function valueTicks([low, high], wanted) {
   const rough = (high - low) / wanted;

@@ -118,7 +118,7 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             Endpoint::SummariseDeadLetters => self.summarise_dead_letters(head).await,
             Endpoint::PreviewDeadLetters => self.run_dead_letters(head, body, false).await,
             Endpoint::ApplyDeadLetters => self.run_dead_letters(head, body, true).await,
-            Endpoint::Recent => self.recent_activity(head),
+            Endpoint::Recent => self.recent_activity(head).await,
             Endpoint::History => self.history(head).await,
             Endpoint::Dashboard => Ok(self.page(Page::Dashboard, head, local)),
             Endpoint::DeadLetterPage => Ok(self.page(Page::DeadLetters, head, local)),

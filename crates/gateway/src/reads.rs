@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Number, Refusal, json};
 use crate::gateway::query;
 use crate::letters::collect;
+use crate::recent::Recent;
 use crate::{DeadLetterPage, DeadLetterQuery, Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
@@ -74,10 +75,16 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         Ok(json(StatusCode::OK, &Body { dead_letters, next }))
     }
 
-    pub(crate) fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
+    pub(crate) async fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
         let device_id = query(head, &["device_id"])?.required_device("device_id")?;
-        let recent = self.recent.of(device_id.as_str()).ok_or_else(|| no_data(&device_id))?;
-        Ok(json(StatusCode::OK, &recent))
+        if let Some(recent) = self.recent.of(device_id.as_str()) {
+            return Ok(json(StatusCode::OK, &recent));
+        }
+        // Nothing since the start is not the same as no such device.
+        let known = self.view.device(&device_id).await.map_err(unavailable)?;
+        known.ok_or_else(|| no_data(&device_id))?;
+        let device_id = device_id.as_str().to_owned();
+        Ok(json(StatusCode::OK, &Recent { device_id, readings: Vec::new(), statistics: Vec::new() }))
     }
 }
 

@@ -120,7 +120,7 @@ pub static ROUTES: [Route; 25] = [
     get("/dead-letters/summary", Endpoint::SummariseDeadLetters, Access::Read, READ),
     post("/dead-letters/preview", Endpoint::PreviewDeadLetters, Access::Read, CHANGE),
     post("/dead-letters/apply", Endpoint::ApplyDeadLetters, Access::Key, CHANGE),
-    get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404]),
+    get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404, 503]),
     get("/history", Endpoint::History, Access::Read, &[200, 400, 403, 404, 503]),
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),
     get("/dashboard/dead-letters", Endpoint::DeadLetterPage, Access::Page, PAGE),

@@ -167,6 +167,8 @@ fn every_status_in_the_document_is_really_answered_and_no_other() {
         // First, as long as no answer is kept.
         server.pipeline.set_view_down(true);
         get(&target, &[("x-api-key", KEY)]);
+        // What is known without the view is answered all the same.
+        get(&format!("{path}{}", query("nobody")), &[("x-api-key", KEY)]);
         server.pipeline.set_view_down(false);
         get(&target, &[("x-api-key", KEY)]);
         get(&target, &[]);

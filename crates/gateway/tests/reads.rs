@@ -265,6 +265,16 @@ fn write(count: u64) -> DeviceWrite {
     DeviceWrite { device_id: DeviceId::parse("d").unwrap(), expected_revision: None, item, pages: Vec::new() }
 }
 
+#[test]
+fn a_device_that_has_posted_nothing_since_the_start_has_nothing_recent() {
+    let server = Server::start();
+    // Past the door by which readings come in.
+    let raw = [("x-api-key", KEY), ("content-type", "application/octet-stream")];
+    server.request("POST", "/stream/records?partition_key=d", &raw, reading("d", 0, 1.0).as_bytes());
+    let recent = server.get("/recent?device_id=d").json();
+    assert_eq!(recent, json!({ "device_id": "d", "readings": [], "statistics": [] }));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn recent_shows_accepted_readings_and_the_statistics_of_successful_writes() {
     let server = Server::start();

@@ -23,6 +23,7 @@ from playwright.sync_api import sync_playwright
 import browser as browser_module
 import dead_letters
 import fleet
+import history
 from browser import CHROMIUM_FLAGS, Tab
 from pipeline import Pipeline, Results, eventually
 
@@ -340,7 +341,7 @@ def main():
     parser.add_argument("--screenshots", type=pathlib.Path, help="where to write screenshots")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="a Chromium; none is ever downloaded")
     parser.add_argument("--files", help="take the scripts and styles from this folder, instead of those in the executable")
-    parser.add_argument("--only", choices=["fleet", "letters", "many"], help="drive one of the pages alone")
+    parser.add_argument("--only", choices=["fleet", "history", "letters", "many"], help="drive one of the pages alone")
     options = parser.parse_args()
     browser_module.files = options.files
     options.binary = os.path.abspath(options.binary)
@@ -350,7 +351,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="streamgauge-page-") as temporary, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=CHROMIUM_FLAGS)
         try:
-            for name, drive_it in [("fleet", drive), ("letters", dead_letters.drive), ("many", fleet.drive_many)]:
+            for name, drive_it in [("fleet", drive), ("history", history.drive_history), ("letters", dead_letters.drive), ("many", fleet.drive_many)]:
                 if options.only in (None, name):
                     drive_it(results, browser, options, pipelines, temporary)
         except Exception:
