@@ -150,3 +150,14 @@ fn a_folder_that_is_not_there_exits_2_and_an_empty_one_0() {
     assert_eq!(verify(&[], &directory.path().join("nothing")).0, 2);
     assert_eq!(verify(&[], directory.path()), (0, json!({"hours": {}, "days": {}, "problems": []})));
 }
+
+/// A link that leads nowhere is, to who opens it, a file that was deleted since it was listed.
+#[test]
+fn a_curated_file_that_was_merged_since_it_was_listed_is_no_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = archive(directory.path());
+    let day = fs::read_dir(folder.join("curated/device_statistics")).unwrap().next().unwrap().unwrap().path();
+    std::os::unix::fs::symlink("nowhere", day.join("1769900000000-0.parquet")).unwrap();
+    let (code, report) = verify(&[], &folder);
+    assert_eq!((code, problems(&report), sum(&report, "days", "files")), (0, vec![], 3), "{report}");
+}
