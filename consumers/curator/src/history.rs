@@ -174,7 +174,7 @@ fn pages(group: &dyn RowGroupReader, index: &RowGroupPageIndex, name: &[u8]) -> 
     let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
     let (Some(ColumnIndexMetaData::BYTE_ARRAY(names)), Some(pages)) = (index.column_index(0), index.page_locations(0))
     else {
-        return Vec::from([0..rows]);
+        return std::iter::once(0..rows).collect();
     };
     let first =
         |page: usize| pages.get(page).map_or(rows, |page| usize::try_from(page.first_row_index).unwrap_or(rows));
