@@ -38,7 +38,9 @@ impl<S: StatisticsStore> StatisticsStore for ObservedStatisticsStore<S> {
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
         let (device_id, attributes) = (write.device_id.clone(), write.item.attributes.clone());
-        self.store.write(write).await?;
+        let written = self.store.write(write).await;
+        self.recent.count_write();
+        written?;
         self.recent.record_statistics(&device_id, &attributes);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The dashboard's page, its files, and its login.
 
 use crate::access::require_same_origin;
-use crate::answer::{Answer, Refusal, bytes_answer, stream_answer};
+use crate::answer::{Answer, Refusal, bytes_answer};
 use crate::body::require_content_type;
 use crate::query::form_pairs;
 use crate::script::script;
@@ -13,8 +13,6 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use ports::EventStream;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use tokio::sync::mpsc;
 
 const INDEX: &str = include_str!("../../../dashboards/local/index.html");
 const LOGIN: &str = include_str!("../../../dashboards/local/login.html");
@@ -46,15 +44,15 @@ const FORM_BYTES_MAX: usize = 4096;
 const FIRST_STATE: &str = "<script type=\"application/json\" id=\"first-state\">";
 const NO_STATE: &str = "null";
 
-impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
+impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     /// The page for who has a session or needs none, the login for the others.
-    pub(crate) fn page(self: &Arc<Self>, page: Page, head: &Parts, local: SocketAddr) -> Answer {
+    pub(crate) async fn page(&self, page: Page, head: &Parts, local: SocketAddr) -> Answer {
         let trusted = self.gatekeeper.trusts(head, local);
         if !trusted && !self.gatekeeper.has_session(&head.headers) {
             return embedded("text/html; charset=utf-8", LOGIN);
         }
         let mut answer = match page {
-            Page::Dashboard => self.dashboard(),
+            Page::Dashboard => self.dashboard().await,
             Page::DeadLetters => embedded("text/html; charset=utf-8", DEAD_LETTERS),
         };
         if trusted {
@@ -63,19 +61,12 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
         answer
     }
 
-    /// The page up to its first state at once, so that the browser loads scripts and styles while the state is made.
-    fn dashboard(self: &Arc<Self>) -> Answer {
-        let (parts, answer) = mpsc::channel(2);
-        let gateway = Arc::clone(self);
-        tokio::spawn(async move {
-            let (before, after) = around_first_state();
-            if parts.send(Bytes::from_static(before.as_bytes())).await.is_ok() {
-                let state = gateway.first_state().await.unwrap_or_else(|| NO_STATE.to_owned());
-                // Whoever has gone meanwhile misses nothing.
-                let _ = parts.send(Bytes::from(state + after)).await;
-            }
-        });
-        let mut answer = stream_answer("text/html; charset=utf-8", answer);
+    /// The page with its first state.
+    async fn dashboard(&self) -> Answer {
+        let (before, after) = around_first_state();
+        let state = self.first_state().await;
+        let text = [before, state.as_deref().unwrap_or(NO_STATE), after].concat();
+        let mut answer = bytes_answer(StatusCode::OK, "text/html; charset=utf-8", text.into());
         protect(&mut answer);
         answer
     }

@@ -8,6 +8,7 @@ use crate::reads::Interval;
 use ports::StatisticsAttributes;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use telemetry::{DeviceId, Reading, Timestamp};
 
@@ -58,6 +59,7 @@ pub(crate) struct Recent {
 pub struct RecentActivity {
     memory_bytes: usize,
     devices: Mutex<Devices>,
+    writes: AtomicU64,
 }
 
 impl Default for RecentActivity {
@@ -69,11 +71,12 @@ impl Default for RecentActivity {
 impl RecentActivity {
     /// An empty one that takes at most about `memory_bytes` bytes.
     pub fn new(memory_bytes: usize) -> Self {
-        RecentActivity { memory_bytes, devices: Mutex::default() }
+        RecentActivity { memory_bytes, devices: Mutex::default(), writes: AtomicU64::new(0) }
     }
 
     /// Adds readings that were accepted, in their order.
     pub fn record_readings(&self, readings: &[Reading]) {
+        self.count_write();
         let mut devices = self.lock();
         for of_device in readings.chunk_by(|a, b| a.device_id == b.device_id) {
             let latest = &of_device[of_device.len().saturating_sub(POINTS_MAX)..];
@@ -108,6 +111,16 @@ impl RecentActivity {
                 None => push(&mut device.statistics, point, points),
             }
         });
+    }
+
+    /// Counts a write of statistics, whether it is known to have been done or not.
+    pub(crate) fn count_write(&self) {
+        self.writes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often anything was accepted or written since the start: while it stays, no device has changed.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     /// What is known of a device, in the order of the timestamps, a reading that was posted twice once.

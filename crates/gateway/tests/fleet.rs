@@ -136,6 +136,22 @@ fn the_page_comes_with_what_it_would_ask_for_first() {
     assert_eq!(first["recent"], server.get("/recent?device_id=pump-0").json());
 }
 
+/// Each write is seen once the last snapshot is a second old, and what is not a write makes no device go.
+#[test]
+fn a_device_that_was_written_is_seen_within_a_second() {
+    let server = with_fleet();
+    let count = || server.get("/fleet?device_id=pump-4").json()["chosen"]["count"].clone();
+    for expected in [1, 2, 3] {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while count() != json!(expected) {
+            assert!(Instant::now() < deadline, "{expected}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(count(), json!(expected));
+        server.post("/data", reading("pump-4", 10 + expected, 7.0));
+    }
+}
+
 #[test]
 fn a_page_without_devices_or_without_storage_comes_all_the_same() {
     let server = Server::start();
@@ -253,7 +269,10 @@ fn events_end_where_the_storage_cannot_be_read() {
     let mut listener = Listener::new(&server, "");
     listener.event().unwrap();
     server.pipeline.set_view_down(true);
+    let began = Instant::now();
     while listener.event().is_some() {}
+    // The listener's patience included.
+    assert!(began.elapsed() < Duration::from_secs(20), "the stream does not end");
     assert_eq!(server.get("/fleet").status, 503);
 }
 

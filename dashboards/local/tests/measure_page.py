@@ -18,12 +18,14 @@ from playwright.sync_api import sync_playwright
 from browser import CHROMIUM_FLAGS
 from pipeline import Pipeline, eventually
 
-# Notes the first frame in which everything stands.
+# Notes when the first frame has been drawn in which everything stands: a message posted by a frame is handled after it.
 WATCH = """
 const isThere = () => document.querySelectorAll('#devices tbody tr').length >= 25 && document.querySelector('#means .bar rect')
     && document.querySelector('#freshness .bar rect') && (document.querySelector('#chart .points')?.getAttribute('d') ?? '') !== ''
     && document.querySelector('#numbers dd').dataset.value;
-const look = () => (isThere() ? requestAnimationFrame(() => { window.openedAfter ??= performance.now(); }) : requestAnimationFrame(look));
+const { port1: drawn, port2: frame } = new MessageChannel();
+drawn.onmessage = () => { if (isThere()) window.openedAfter ??= performance.now(); else requestAnimationFrame(look); };
+const look = () => frame.postMessage(null);
 requestAnimationFrame(look);
 """
 

@@ -14,6 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 /// The most pages that are told at once; further ones are 503.
 const STREAMS_MAX: usize = 64;
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long the devices are kept in memory after the last page has gone.
+const KEPT_UNSEEN: Duration = Duration::from_secs(60);
 
 /// Says that nothing has changed, so that the page knows that it is still told.
 const SAME: &[u8] = b"event: same\ndata: {}\n\n";
@@ -86,8 +88,17 @@ async fn tell<S: EventStream + 'static, V: PipelineView + 'static>(
         said = if event == last { Bytes::from_static(SAME) } else { event.clone() };
         last = event;
     }
-    drop(slot);
-    if gateway.event_streams.slots.available_permits() == STREAMS_MAX {
-        gateway.snapshots.forget().await;
+    // The answer ends here.
+    drop((events, slot));
+    let nobody_looks = || gateway.event_streams.slots.available_permits() == STREAMS_MAX;
+    // Who reloads the page, or comes back to it, need not have the devices read again.
+    if nobody_looks() {
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => {}
+            () = tokio::time::sleep(KEPT_UNSEEN) => {}
+        }
+        if nobody_looks() {
+            gateway.snapshots.forget().await;
+        }
     }
 }

@@ -47,7 +47,9 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         let pipeline = self.view.accounting().await.map_err(unavailable)?;
         let one = DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() };
         let letters_wait = !self.view.dead_letters(one).await.map_err(unavailable)?.dead_letters.is_empty();
-        let snapshot = self.snapshots.get(&self.view, self.clock.as_ref()).await.map_err(unavailable)?;
+        // Counted before it is read: what is written meanwhile is read again.
+        let writes = self.recent.writes();
+        let snapshot = self.snapshots.get(&self.view, self.clock.as_ref(), writes).await.map_err(unavailable)?;
         let (matching, rows) = query.rows(&snapshot);
         let statistics = |at: usize| {
             let (device, attributes) = &snapshot.devices[at];

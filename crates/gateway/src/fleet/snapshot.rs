@@ -11,16 +11,17 @@ use tokio::sync::Mutex;
 
 /// Devices read at once.
 const PAGE: usize = 1000;
-/// A snapshot is taken anew after this long at the soonest, or this many times as long as it took.
+/// Once something was written, a snapshot is taken anew after this long at the soonest, or this many times as long as it
+/// took.
 const KEPT_AT_LEAST: Duration = Duration::from_millis(900);
 const KEPT_TIMES_AS_LONG: u32 = 10;
 
 /// All devices as they stood at one moment.
 pub(super) struct Snapshot {
     /// In byte order of their names. None is without readings.
-    pub devices: Vec<(DeviceId, StatisticsAttributes)>,
+    pub devices: Arc<Devices>,
     /// For each device its place in the order of names that people expect: `pump-9` before `pump-10`.
-    pub rank: Vec<u32>,
+    pub rank: Arc<[u32]>,
     /// What they come to.
     pub overview: Overview,
 }
@@ -34,25 +35,46 @@ impl Snapshot {
 
 /// The last snapshot, for all who look at once.
 #[derive(Default)]
-pub(crate) struct SnapshotCache(Mutex<Option<(Instant, Arc<Snapshot>)>>);
+pub(crate) struct SnapshotCache(Mutex<Option<Kept>>);
+
+struct Kept {
+    good_until: Instant,
+    /// How many writes there had been before it was read.
+    writes: u64,
+    snapshot: Arc<Snapshot>,
+}
 
 impl SnapshotCache {
-    /// A snapshot that is a second old at most or, where taking one takes long, ten times as long as that.
-    pub(super) async fn get<V: PipelineView>(&self, view: &V, clock: &dyn Clock) -> Result<Arc<Snapshot>, ViewError> {
+    /// A snapshot that is a second old at most or, where taking one takes long, ten times as long as that. While nothing
+    /// is written the devices are not read again; `writes` counts what was.
+    pub(super) async fn get<V: PipelineView>(
+        &self,
+        view: &V,
+        clock: &dyn Clock,
+        writes: u64,
+    ) -> Result<Arc<Snapshot>, ViewError> {
         let mut kept = self.0.lock().await;
-        if let Some((_, snapshot)) = kept.as_ref().filter(|(good_until, _)| Instant::now() < *good_until) {
-            return Ok(Arc::clone(snapshot));
+        if let Some(kept) = kept.as_ref().filter(|kept| Instant::now() < kept.good_until) {
+            return Ok(Arc::clone(&kept.snapshot));
         }
         let began = Instant::now();
-        let devices = read_all(view).await?;
-        let rank = match kept.as_ref().filter(|(_, before)| has_the_same_names(&before.devices, &devices)) {
-            Some((_, before)) => before.rank.clone(),
-            None => ranks(&devices),
+        let (devices, rank) = match kept.as_ref().filter(|kept| kept.writes == writes) {
+            Some(kept) => (Arc::clone(&kept.snapshot.devices), Arc::clone(&kept.snapshot.rank)),
+            None => {
+                let devices = read_all(view).await?;
+                let before = kept.as_ref().map(|kept| &kept.snapshot);
+                let rank = match before.filter(|before| has_the_same_names(&before.devices, &devices)) {
+                    Some(before) => Arc::clone(&before.rank),
+                    None => ranks(&devices).into(),
+                };
+                (Arc::new(devices), rank)
+            }
         };
+        // How long ago each was written changes by itself.
         let overview = Overview::of(&devices, clock.now());
         let snapshot = Arc::new(Snapshot { devices, rank, overview });
         let keep = KEPT_AT_LEAST.max(began.elapsed() * KEPT_TIMES_AS_LONG);
-        *kept = Some((Instant::now() + keep, Arc::clone(&snapshot)));
+        *kept = Some(Kept { good_until: Instant::now() + keep, writes, snapshot: Arc::clone(&snapshot) });
         Ok(snapshot)
     }
 
