@@ -7,10 +7,11 @@ import { getJson } from './gateway.js';
 
 // The files of curated statistics grow every few minutes; the newest state is told anyway.
 const HISTORY_MS = 60_000;
+const RETRY_MS = 5000;
 const LATEST = 'latest';
 
 const chosen = { id: null, statistics: null, recent: null, askedAt: null };
-const past = { period: LATEST, of: null, states: null, all: 0, unreadable: 0, askedAt: 0 };
+const past = { period: LATEST, of: null, states: null, all: 0, unreadable: 0, failed: false, askedAt: 0 };
 
 export const chosenDevice = () => chosen.id;
 
@@ -28,6 +29,7 @@ export function choose(first) {
   const id = deviceOfHash() ?? chosen.id ?? first;
   if (id === chosen.id) return false;
   Object.assign(chosen, { id, statistics: null, recent: null, askedAt: null });
+  forgetHistory();
   return true;
 }
 
@@ -46,9 +48,10 @@ export async function showChosen(statistics, known, recent) {
 // What the chart shows: the latest readings, or the states of so many seconds, or of all time.
 export function bindDevice() {
   $('period').addEventListener('change', ({ target }) => {
-    Object.assign(past, { period: target.value, of: null, states: null });
+    past.period = target.value;
+    forgetHistory();
     setAttribute($('device'), 'data-shows', target.value === LATEST ? 'latest' : 'history');
-    showChosen(chosen.statistics, true);
+    showChosen(chosen.statistics, chosen.statistics !== null);
   });
 }
 
@@ -67,6 +70,8 @@ async function readRecent() {
   return true;
 }
 
+const forgetHistory = () => Object.assign(past, { of: null, states: null, all: 0, unreadable: 0, failed: false });
+
 async function readHistory() {
   const { id, statistics } = chosen;
   const { period } = past;
@@ -74,8 +79,15 @@ async function readHistory() {
   if (!statistics || (of === past.of && performance.now() - past.askedAt < HISTORY_MS)) return false;
   Object.assign(past, { of, askedAt: performance.now() });
   const question = new URLSearchParams({ device_id: id, ...(period !== 'all' && { from: new Date(Date.now() - period * 1000).toISOString() }) });
-  const answer = await getJson(`/history?${question}`, { absent: null });
-  if (past.of !== of) return false; // another device or period was chosen meanwhile
+  const answer = await getJson(`/history?${question}`, { absent: null }).catch((error) => error);
+  if (past.of !== of || id !== chosen.id) return false; // another device or period was chosen meanwhile
+  if (answer instanceof Error) {
+    // Tried again with the next state, or soon if none comes.
+    Object.assign(past, { of: null, failed: true });
+    setTimeout(() => past.failed && id === chosen.id && showChosen(chosen.statistics, true), RETRY_MS);
+    return true;
+  }
+  past.failed = false;
   Object.assign(past, { states: answer?.rows ?? [], all: answer?.rows_found ?? 0, unreadable: answer?.unreadable_files ?? 0 });
   return true;
 }
@@ -86,7 +98,8 @@ function shownHistory() {
   const now = chosen.statistics;
   if (!states || !now) return null;
   // Files have times to the millisecond.
-  const isNewer = !states.length || Date.parse(states.at(-1).updated_at) < Date.parse(now.updated_at);
+  const written = Date.parse(now.updated_at);
+  const isNewer = states.length ? Date.parse(states.at(-1).updated_at) < written : past.period === 'all' || Date.now() - written < past.period * 1000;
   const points = (isNewer ? [...states, now] : states).filter(({ mean }) => mean !== null)
     .map((state) => ({ ...state, at: Date.parse(state.updated_at), value: state.mean, key: `${state.updated_at} ${state.count}` }));
   return points.length ? { points, statistics: points, isHistory: true, all: all + (isNewer ? 1 : 0), unreadable } : null;
@@ -125,9 +138,14 @@ function show(known) {
   else if (isLatest && statistics && chosen.askedAt !== null && !recent?.readings.length) {
     message = 'No readings since the pipeline was started. The chart begins with the next one; its history can be chosen above.';
   }
+  const shown = isLatest ? shownRecent() : shownHistory();
+  if (!isLatest && statistics && !shown) {
+    if (past.failed) message = 'The history cannot be read just now. It is tried again.';
+    else if (past.states) message = 'The device’s statistics have not changed in this time.';
+  }
   setText($('chart-message'), message);
   $('chart-message').hidden = message === '';
-  drawChart(id, isLatest ? shownRecent() : shownHistory());
+  drawChart(id, shown);
 }
 
 function formatOf(field, digits) {

@@ -105,7 +105,9 @@ export function timeTicks([start, end], wanted) {
   const ticks = [];
   for (let local = Math.ceil((start + zone) / step) * step; local - zone <= end; local += step) {
     const midnight = step < DAY && step >= MINUTE && local % DAY === 0;
-    ticks.push({ value: local - zone, label: (midnight ? formatDayMonth : format)(local - zone) });
+    // Summer time may have begun or ended on the way.
+    const value = step < HOUR ? local - zone : local + new Date(local - zone).getTimezoneOffset() * MINUTE;
+    ticks.push({ value, label: (midnight ? formatDayMonth : format)(value) });
   }
   return ticks;
 }

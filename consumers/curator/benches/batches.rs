@@ -286,7 +286,7 @@ fn merged_day(devices: usize, count: usize) {
     }
     let merger = Merger::new(archive.clone(), MERGED_ROWS_MAX);
     let (started, before, held) = (Instant::now(), processor_time(), memory("VmRSS"));
-    let done = merger.merge_day("2026-01-31").expect("a merged day");
+    let done = merger.merge_day("2026-01-31", &|| false).expect("a merged day");
     let elapsed = started.elapsed().as_secs_f64();
     let seconds = processor_time().zip(before).map_or(elapsed, |(after, before)| after - before);
     let held = memory("VmHWM").zip(held).map_or(0, |(most, before)| most.saturating_sub(before));
@@ -344,7 +344,7 @@ fn history() {
         ArchiveFolder::put(&archive, &key, &bytes).expect("a file");
     }
     ask(&archive, "one day as delivered", DELIVERIES);
-    Merger::new(archive.clone(), MERGED_ROWS_MAX).merge_day("2026-01-01").expect("a merged day");
+    Merger::new(archive.clone(), MERGED_ROWS_MAX).merge_day("2026-01-01", &|| false).expect("a merged day");
     for key in archive.keys(CURATED_PREFIX).expect("keys") {
         let bytes = std::fs::read(folder.path().join(&key)).expect("a file");
         for day in 2..=7 {

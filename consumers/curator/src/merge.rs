@@ -8,7 +8,7 @@
 
 use crate::CURATED_PREFIX;
 use crate::parquet_file::ReadError;
-use crate::table::{self, Table};
+use crate::table::{self, CuratedFile, Table};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::reader::FileReader as _;
@@ -107,11 +107,11 @@ impl<F: ArchiveFolder> Merger<F> {
         Ok(keys.iter().filter_map(|key| day_of(key)).filter(|day| *day < open.as_str()).map(str::to_owned).collect())
     }
 
-    /// Merges one day's files. Blocking.
+    /// Merges one day's files, until there are none left or `is_stopped`. Blocking.
     ///
     /// # Errors
     /// [`MergeError`].
-    pub fn merge_day(&self, day: &str) -> Result<MergedDay, MergeError> {
+    pub fn merge_day(&self, day: &str, is_stopped: &dyn Fn() -> bool) -> Result<MergedDay, MergeError> {
         let mut done = MergedDay::default();
         let keys = self.folder.keys(&format!("{CURATED_PREFIX}dt={day}/"))?;
         if keys.len() < 2 {
@@ -124,16 +124,18 @@ impl<F: ArchiveFolder> Merger<F> {
                 Err(error) => drop(done.unreadable.insert(key, error)),
             }
         }
-        self.finish(&mut entries, &mut done)?;
+        self.finish(&mut entries, &mut done, is_stopped)?;
         for group in groups(&entries, self.rows_max) {
+            if is_stopped() {
+                break;
+            }
             self.merge(group, &mut done)?;
         }
         Ok(done)
     }
 
     fn entry(&self, key: String) -> io::Result<Result<Entry, ReadError>> {
-        let file = self.folder.open(&key)?;
-        Ok(table::open(file).map(|file| {
+        Ok(self.open(&key)?.map(|file| {
             let rows = u64::try_from(file.metadata().file_metadata().num_rows()).unwrap_or_default();
             let merged = note(file.metadata(), FIRST).zip(note(file.metadata(), LAST));
             let of_sources = note(file.metadata(), ROWS).and_then(|rows| rows.parse().ok());
@@ -142,9 +144,14 @@ impl<F: ArchiveFolder> Merger<F> {
     }
 
     /// Deletes what merged files hold already: what a pass that was stopped has left.
-    fn finish(&self, entries: &mut Vec<Entry>, done: &mut MergedDay) -> Result<(), MergeError> {
+    fn finish(
+        &self,
+        entries: &mut Vec<Entry>,
+        done: &mut MergedDay,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), MergeError> {
         let mut gone = BTreeSet::new();
-        for entry in entries.iter() {
+        for entry in entries.iter().take_while(|_| !is_stopped()) {
             let Some((first, last)) = &entry.merged else { continue };
             let times = first.as_str()..=last.as_str();
             let others = entries.iter().filter(|other| other.key != entry.key && !gone.contains(&other.key));
@@ -154,6 +161,8 @@ impl<F: ArchiveFolder> Merger<F> {
                 continue;
             }
             let Some(merged) = self.table(&entry.key, done)?.filter(Table::is_sorted) else { continue };
+            // Who put it may have been stopped before its name was on disk.
+            self.folder.sync(&entry.key)?;
             for key in left {
                 if self.table(key, done)?.is_some_and(|source| merged.holds(&source)) {
                     self.folder.delete(key)?;
@@ -195,8 +204,8 @@ impl<F: ArchiveFolder> Merger<F> {
     fn delete_held(&self, key: &str, sources: &[&Entry], done: &mut MergedDay) -> Result<(), MergeError> {
         let not_held = |source: &Entry| MergeError::NotHeld { merged: key.to_owned(), source_file: source.key.clone() };
         let merged = self.table(key, done)?.filter(Table::is_sorted).ok_or_else(|| not_held(sources[0]))?;
-        // A merged file takes the name of one that held the same rows, and has then replaced it.
-        let others = || sources.iter();
+        // Never the file itself, should it have the name of one that it was made of.
+        let others = || sources.iter().filter(|source| source.key != key);
         for source in others() {
             if !self.table(&source.key, done)?.is_some_and(|table| merged.holds(&table)) {
                 return Err(not_held(source));
@@ -209,10 +218,18 @@ impl<F: ArchiveFolder> Merger<F> {
         Ok(())
     }
 
+    /// A file, or why it cannot be read: one that may not be opened holds up no other either.
+    fn open(&self, key: &str) -> io::Result<Result<CuratedFile<File>, ReadError>> {
+        match self.folder.open(key) {
+            Ok(file) => Ok(table::open(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+            Err(error) => Ok(Err(ReadError::from(ParquetError::from(error)))),
+        }
+    }
+
     /// A file's rows; `None`, and noted, where they cannot be read.
     fn table(&self, key: &str, done: &mut MergedDay) -> io::Result<Option<Table>> {
-        let file: File = self.folder.open(key)?;
-        match table::open(file).and_then(|file| Table::read(&file)) {
+        match self.open(key)?.and_then(|file| Table::read(&file)) {
             Ok(table) => Ok(Some(table)),
             Err(error) => {
                 done.unreadable.insert(key.to_owned(), error);

@@ -67,7 +67,7 @@ impl Curated {
     fn merge(&self, rows_max: u64) {
         let merger = Merger::new(self.archive.clone(), rows_max);
         for day in merger.closed_days(instant(START + 1000 * HOUR)).expect("days") {
-            merger.merge_day(&day).expect("a merged day");
+            merger.merge_day(&day, &|| false).expect("a merged day");
         }
     }
 
@@ -137,6 +137,10 @@ impl ArchiveFolder for Overtaken<'_> {
 
     fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
         ArchiveFolder::put(&self.curated.archive, key, bytes)
+    }
+
+    fn sync(&self, key: &str) -> io::Result<()> {
+        self.curated.archive.sync(key)
     }
 
     fn delete(&self, key: &str) -> io::Result<()> {

@@ -42,6 +42,10 @@ impl ArchiveFolder for &Crashing {
         ArchiveFolder::put(&self.archive, key, bytes)
     }
 
+    fn sync(&self, key: &str) -> io::Result<()> {
+        self.archive.sync(key)
+    }
+
     fn delete(&self, key: &str) -> io::Result<()> {
         self.change()?;
         self.archive.delete(key)
@@ -97,7 +101,7 @@ impl Curated {
     /// One pass over all days.
     fn pass(&self, rows_max: u64) -> BTreeMap<&'static str, MergedDay> {
         let merger = Merger::new(self.archive.clone(), rows_max);
-        DAYS.into_iter().map(|day| (day, merger.merge_day(day).expect("a merged day"))).collect()
+        DAYS.into_iter().map(|day| (day, merger.merge_day(day, &|| false).expect("a merged day"))).collect()
     }
 }
 
@@ -136,7 +140,7 @@ fn a_days_files_become_one_sorted_by_device_and_revision() {
     deliveries(&curated, DAYS[1], 20, 3);
     let before = curated.distinct();
     let merger = Merger::new(curated.archive.clone(), 1000);
-    let done = merger.merge_day(DAYS[0]).expect("a merged day");
+    let done = merger.merge_day(DAYS[0], &|| false).expect("a merged day");
     assert_eq!((done.written, done.deleted, done.unreadable.len()), (1, 12, 0));
     assert_eq!(curated.distinct(), before);
     let rows = curated.rows();
@@ -237,6 +241,37 @@ fn a_file_that_cannot_be_read_stays_and_holds_up_no_other() {
     }
 }
 
+#[test]
+fn a_file_that_may_not_be_opened_stays_and_holds_up_no_other() {
+    let curated = Curated::new();
+    deliveries(&curated, DAYS[0], 5, 4);
+    // No key of the archive, and yet a file that is listed.
+    let name = format!("{CURATED_PREFIX}dt={}/1769731260000-a\\b.parquet", DAYS[0]);
+    std::fs::write(curated.archive.root().join(&name), b"no rows").expect("a file");
+    let done = curated.pass(10_000).remove(DAYS[0]).expect("a day");
+    assert_eq!(done.unreadable.keys().collect::<Vec<_>>(), [&name]);
+    let files = curated.files();
+    assert!(files.len() == 2 && files.contains(&name), "{files:?}");
+}
+
+#[test]
+fn a_pass_that_is_stopped_leaves_the_rest_to_the_next() {
+    let curated = Curated::new();
+    deliveries(&curated, DAYS[0], 10, 12);
+    let before = curated.distinct();
+    let merger = Merger::new(curated.archive.clone(), 40);
+    let looks = std::cell::Cell::new(0);
+    let is_stopped = || {
+        looks.set(looks.get() + 1);
+        looks.get() > 13
+    };
+    let done = merger.merge_day(DAYS[0], &is_stopped).expect("a part of a day");
+    assert_eq!((done.written, done.deleted), (1, 4));
+    assert_eq!(curated.distinct(), before);
+    curated.pass(40);
+    assert_eq!((curated.files().len(), curated.distinct()), (3, before));
+}
+
 /// What `put` has answered is on the disk; what the disk gives back is what counts.
 struct Forgetful(FileArchive);
 
@@ -255,6 +290,10 @@ impl ArchiveFolder for Forgetful {
         ArchiveFolder::put(&self.0, key, &parquet_file::write(&rows).map_err(io::Error::other)?)
     }
 
+    fn sync(&self, key: &str) -> io::Result<()> {
+        self.0.sync(key)
+    }
+
     fn delete(&self, key: &str) -> io::Result<()> {
         self.0.delete(key)
     }
@@ -265,7 +304,9 @@ fn nothing_is_deleted_when_the_merged_file_does_not_hold_every_row_the_same() {
     let curated = Curated::new();
     deliveries(&curated, DAYS[0], 4, 4);
     let (files, before) = (curated.files(), curated.distinct());
-    let error = Merger::new(Forgetful(curated.archive.clone()), 1000).merge_day(DAYS[0]).expect_err("a row is missing");
+    let error = Merger::new(Forgetful(curated.archive.clone()), 1000)
+        .merge_day(DAYS[0], &|| false)
+        .expect_err("a row is missing");
     assert!(matches!(error, MergeError::NotHeld { .. }), "{error}");
     assert!(files.iter().all(|key| curated.files().contains(key)));
     assert!(curated.distinct().is_superset(&before));
@@ -336,7 +377,7 @@ proptest! {
             put_all(&curated, &files);
             let folder = Crashing { archive: curated.archive.clone(), changes_left: Cell::new(changes) };
             let merger = Merger::new(&folder, rows_max);
-            let crashed = DAYS.into_iter().any(|day| merger.merge_day(day).is_err());
+            let crashed = DAYS.into_iter().any(|day| merger.merge_day(day, &|| false).is_err());
             prop_assert_eq!(&curated.distinct(), &before, "after {} changes", changes);
             curated.pass(rows_max);
             prop_assert_eq!(&curated.distinct(), &before, "after {} changes and another pass", changes);

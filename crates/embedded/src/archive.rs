@@ -158,6 +158,11 @@ impl ArchiveFolder for FileArchive {
         self.put_blocking(key, bytes).map_err(io::Error::other)
     }
 
+    fn sync(&self, key: &str) -> io::Result<()> {
+        let path = self.path(key).map_err(io::Error::other)?;
+        sync_folder(path.parent().unwrap_or(self.root()))
+    }
+
     fn delete(&self, key: &str) -> io::Result<()> {
         fs::remove_file(self.path(key).map_err(io::Error::other)?)
     }

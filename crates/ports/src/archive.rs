@@ -39,6 +39,9 @@ pub trait ArchiveFolder {
     /// As [`Archive::put`].
     fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Makes it durable that the object under `key` is there, whoever put it.
+    fn sync(&self, key: &str) -> io::Result<()>;
+
     /// Removes the object under `key`.
     fn delete(&self, key: &str) -> io::Result<()>;
 }

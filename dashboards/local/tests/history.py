@@ -40,8 +40,21 @@ def drive_history(results, browser, options, pipelines, directory):
     page.goto(f"{pipeline.ready['dashboard']}#device=nobody")
     results.check("a device that is not there is said not to be", eventually(lambda: "No device has this name" in message()), message())
     results.check("history: nothing was complained about", not tab.complaints, tab.complaints)
+    check_failure(results, page, message)
     tab.context.close()
     results.check("SIGTERM ends the pipeline of the history with exit code 0", pipeline.stop() == 0)
+
+
+def check_failure(results, page, message):
+    """What cannot be read is said, is nobody else's, and comes when it can be."""
+    page.evaluate("() => { location.hash = 'device=kiln'; }")
+    eventually(lambda: caption_of(page).startswith(f"{READINGS + 1} states,"))
+    page.route("**/history*", lambda route: route.abort())
+    page.evaluate("() => { location.hash = 'device=oven'; }")
+    results.check("a history that cannot be read is said not to be", eventually(lambda: "cannot be read just now" in message()), message())
+    results.check("and no other device's is shown for it", page.inner_text("#device-title") == "oven" and "states" not in caption_of(page), caption_of(page))
+    page.unroute("**/history*")
+    results.check("it is shown once it can be read", eventually(lambda: caption_of(page).startswith("1 state,"), 30), caption_of(page))
 
 
 def caption_of(page):

@@ -12,10 +12,14 @@ use tracing::{error, info, warn};
 /// How often it is looked whether another day is over, by the clock on the wall: the machine may sleep, or be set.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a day that was not merged waits at most until it is tried again; each time twice as long.
+const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
 /// Merges what is over, until cancelled.
 pub async fn merge(storage: EmbeddedStorage, cancelled: CancellationToken) {
     let mut merging = Some(Merging::new(&storage));
     let mut merged_before = String::new();
+    let mut pause = LOOK_INTERVAL;
     loop {
         let open = open_day(SystemClock.now());
         if open != merged_before
@@ -32,11 +36,13 @@ pub async fn merge(storage: EmbeddedStorage, cancelled: CancellationToken) {
             };
             merging = Some(run);
             if is_done {
-                merged_before = open;
+                (merged_before, pause) = (open, LOOK_INTERVAL);
+            } else {
+                pause = RETRY_INTERVAL_MAX.min(pause * 2);
             }
         }
         tokio::select! {
-            () = sleep(LOOK_INTERVAL) => {}
+            () = sleep(pause) => {}
             () = cancelled.cancelled() => return,
         }
     }
@@ -67,13 +73,13 @@ impl Merging {
             if cancelled.is_cancelled() {
                 return false;
             }
-            is_done &= self.day(&day);
+            is_done &= self.day(&day, cancelled);
         }
         is_done
     }
 
-    fn day(&mut self, day: &str) -> bool {
-        let done = match self.merger.merge_day(day) {
+    fn day(&mut self, day: &str, cancelled: &CancellationToken) -> bool {
+        let done = match self.merger.merge_day(day, &|| cancelled.is_cancelled()) {
             Ok(done) => done,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;

@@ -15,6 +15,9 @@ const PAGE: usize = 1000;
 /// took.
 const KEPT_AT_LEAST: Duration = Duration::from_millis(900);
 const KEPT_TIMES_AS_LONG: u32 = 10;
+/// The devices are read again after this long though nothing is known to have been written: a write whose outcome nobody
+/// learned may still have been done.
+const READ_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// All devices as they stood at one moment.
 pub(super) struct Snapshot {
@@ -39,6 +42,8 @@ pub(crate) struct SnapshotCache(Mutex<Option<Kept>>);
 
 struct Kept {
     good_until: Instant,
+    /// When the devices were read.
+    read_at: Instant,
     /// How many writes there had been before it was read.
     writes: u64,
     snapshot: Arc<Snapshot>,
@@ -46,7 +51,7 @@ struct Kept {
 
 impl SnapshotCache {
     /// A snapshot that is a second old at most or, where taking one takes long, ten times as long as that. While nothing
-    /// is written the devices are not read again; `writes` counts what was.
+    /// is written the devices are read again every half a minute only; `writes` counts what was.
     pub(super) async fn get<V: PipelineView>(
         &self,
         view: &V,
@@ -58,8 +63,11 @@ impl SnapshotCache {
             return Ok(Arc::clone(&kept.snapshot));
         }
         let began = Instant::now();
-        let (devices, rank) = match kept.as_ref().filter(|kept| kept.writes == writes) {
-            Some(kept) => (Arc::clone(&kept.snapshot.devices), Arc::clone(&kept.snapshot.rank)),
+        let is_as_it_was = |kept: &&Kept| kept.writes == writes && kept.read_at.elapsed() < READ_AT_LEAST;
+        let (devices, rank, read_at) = match kept.as_ref().filter(is_as_it_was) {
+            Some(Kept { snapshot, read_at, .. }) => {
+                (Arc::clone(&snapshot.devices), Arc::clone(&snapshot.rank), *read_at)
+            }
             None => {
                 let devices = read_all(view).await?;
                 let before = kept.as_ref().map(|kept| &kept.snapshot);
@@ -67,14 +75,14 @@ impl SnapshotCache {
                     Some(before) => Arc::clone(&before.rank),
                     None => ranks(&devices).into(),
                 };
-                (Arc::new(devices), rank)
+                (Arc::new(devices), rank, began)
             }
         };
         // How long ago each was written changes by itself.
         let overview = Overview::of(&devices, clock.now());
         let snapshot = Arc::new(Snapshot { devices, rank, overview });
         let keep = KEPT_AT_LEAST.max(began.elapsed() * KEPT_TIMES_AS_LONG);
-        *kept = Some(Kept { good_until: Instant::now() + keep, writes, snapshot: Arc::clone(&snapshot) });
+        *kept = Some(Kept { good_until: Instant::now() + keep, read_at, writes, snapshot: Arc::clone(&snapshot) });
         Ok(snapshot)
     }
 
