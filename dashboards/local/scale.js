@@ -20,39 +20,41 @@ export function fencedExtent(values) {
   return [kept[0], kept.at(-1)];
 }
 
-export function valueDomain(readings, statistics) {
-  let [low, high] = fencedExtent(readings.map((reading) => reading.value));
-  const last = statistics.at(-1);
-  const scale = (high - low) || last?.standard_deviation || Math.abs(high) / 10 || 1;
-  // Lines and band widen the range only while the readings still fill a fair part of it.
-  const include = (value, widest) => {
-    const [lower, upper] = [Math.min(low, value), Math.max(high, value)];
-    if (upper - lower <= widest * scale) [low, high] = [lower, upper];
+// A domain that takes in further values only while those that it began with still fill a fair part of it.
+function widening([low, high], otherwise) {
+  const scale = (high - low) || otherwise || Math.abs(high) / 10 || 1;
+  return {
+    include(value, widest) {
+      const [lower, upper] = [Math.min(low, value), Math.max(high, value)];
+      if (upper - lower <= widest * scale) [low, high] = [lower, upper];
+    },
+    withMargin() {
+      const margin = (high - low) * 0.06 || scale * 0.5;
+      return [low - margin, high + margin];
+    },
   };
+}
+
+export function valueDomain(readings, statistics) {
+  const domain = widening(fencedExtent(readings.map((reading) => reading.value)), statistics.at(-1)?.standard_deviation);
   for (const { mean, median } of statistics) {
-    if (mean !== null) include(mean, 16);
-    if (median !== null) include(median, 16);
+    if (mean !== null) domain.include(mean, 16);
+    if (median !== null) domain.include(median, 16);
   }
   for (const { mean, standard_deviation: deviation } of statistics) {
     if (mean === null || deviation === null) continue;
-    include(mean - deviation, 5);
-    include(mean + deviation, 5);
+    domain.include(mean - deviation, 5);
+    domain.include(mean + deviation, 5);
   }
-  const margin = (high - low) * 0.06 || scale * 0.5;
-  return [low - margin, high + margin];
+  return domain.withMargin();
 }
 
 // Means with their intervals: wide at first, when there were few readings, and so fenced like readings are.
 export function historyDomain(statistics) {
   const means = statistics.filter(({ mean }) => mean !== null);
-  let [low, high] = fencedExtent(means.flatMap(({ mean, mean_confidence_95: interval }) => (interval ? [mean, interval.low, interval.high] : [mean])));
-  const scale = (high - low) || Math.abs(high) / 10 || 1;
-  for (const { median } of means) {
-    const [lower, upper] = [Math.min(low, median), Math.max(high, median)];
-    if (upper - lower <= 16 * scale) [low, high] = [lower, upper];
-  }
-  const margin = (high - low) * 0.06 || scale * 0.5;
-  return [low - margin, high + margin];
+  const domain = widening(fencedExtent(means.flatMap(({ mean, mean_confidence_95: interval }) => (interval ? [mean, interval.low, interval.high] : [mean]))));
+  for (const { median } of means) domain.include(median, 16);
+  return domain.withMargin();
 }
 
 // A range that still fits is kept, or every new reading would make the whole chart twitch.

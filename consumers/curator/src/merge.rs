@@ -20,7 +20,7 @@ use std::io;
 use std::time::Duration;
 use telemetry::Timestamp;
 
-/// Rows of a merged file: 250,000. It bounds the memory of a pass, some 80 MB.
+/// Rows of a merged file: 250,000. It bounds the memory of a pass, some 35 MB.
 pub const MERGED_ROWS_MAX: u64 = 250_000;
 
 /// How long after its end a UTC day counts as over: a delivery that midnight overtook has long been written.
