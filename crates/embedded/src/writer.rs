@@ -48,8 +48,17 @@ struct Queued<J: Journal> {
 
 struct Reply<R> {
     answer: oneshot::Sender<Result<R, StorageFailure>>,
-    /// Given back with the answer, not when the operation leaves the queue: what is being written counts too.
-    _room: OwnedSemaphorePermit,
+    /// Given back just before the answer, not when the operation leaves the queue: what is being written counts too.
+    room: OwnedSemaphorePermit,
+}
+
+impl<R> Reply<R> {
+    /// A caller that has its answer finds the room free.
+    fn send(self, result: Result<R, StorageFailure>) {
+        drop(self.room);
+        // A caller that no longer waits does not need the answer.
+        let _ = self.answer.send(result);
+    }
 }
 
 enum Message<J: Journal> {
@@ -112,7 +121,7 @@ impl<J: Journal> Writer<J> {
         room: OwnedSemaphorePermit,
     ) -> Result<J::Outcome, StorageFailure> {
         let (answer, answered) = oneshot::channel();
-        let queued = Queued { operation, bytes, reply: Reply { answer, _room: room } };
+        let queued = Queued { operation, bytes, reply: Reply { answer, room } };
         self.messages.send(Message::Work(queued)).map_err(|_| StorageFailure::Closed)?;
         answered.await.unwrap_or(Err(StorageFailure::Unanswered))
     }
@@ -175,14 +184,13 @@ fn write_group<J: Journal>(database: &Database, journal: &mut J, group: Vec<Queu
         Ok(outcomes) => {
             journal.committed();
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A caller that no longer waits does not need the answer.
-                let _ = reply.answer.send(Ok(outcome));
+                reply.send(Ok(outcome));
             }
         }
         Err(failure) => {
             journal.failed(database);
             for reply in replies {
-                let _ = reply.answer.send(Err(failure.clone()));
+                reply.send(Err(failure.clone()));
             }
         }
     }
