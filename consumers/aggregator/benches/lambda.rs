@@ -4,7 +4,7 @@
 
 #![allow(dead_code, reason = "the tests use the rest")]
 
-#[path = "../tests/lambda/cloud.rs"]
+#[path = "../tests/it/lambda/cloud.rs"]
 mod cloud;
 
 use cloud::{Cloud, start_binary};

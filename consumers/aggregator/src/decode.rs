@@ -1,7 +1,6 @@
 //! The event, taken apart: readings grouped by device, and what can never be counted.
 
 use crate::event::arrived_at;
-use crate::mutant::Mutant;
 use crate::settings::Settings;
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use ports::{DeadLetter, DeadLetterOrigin};
@@ -59,7 +58,7 @@ pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
                         let device_id = reading.device_id.clone();
                         batch.groups.push(Group { device_id, readings: Vec::new(), places: Vec::new() });
                     }
-                    batch.groups[group].readings.push(counted_reading(&reading, settings));
+                    batch.groups[group].readings.push(counted_reading(&reading));
                     batch.groups[group].places.push(place);
                 }
                 Err(rejection) => batch.rejected.push(Rejected { place, rejection, partition_key }),
@@ -90,15 +89,10 @@ fn check_against_record(
     Ok(reading)
 }
 
-fn counted_reading(reading: &Reading, settings: &Settings) -> CountedReading {
-    let event_id = reading.event_id.as_ref().filter(|_| !settings.is(Mutant::EventIdIgnored));
-    let event_id_hash = event_id.map(telemetry::event_id_hash);
-    let mut timestamp_ns = reading.timestamp.as_nanosecond();
-    if settings.is(Mutant::TimestampsToTheSecond) {
-        timestamp_ns -= timestamp_ns.rem_euclid(1_000_000_000);
-    }
+fn counted_reading(reading: &Reading) -> CountedReading {
+    let event_id_hash = reading.event_id.as_ref().map(telemetry::event_id_hash);
     CountedReading {
-        identity: Identity { timestamp_ns, event_id_hash },
+        identity: Identity { timestamp_ns: reading.timestamp.as_nanosecond(), event_id_hash },
         value: reading.value,
         value_check: telemetry::value_check(reading.value),
     }

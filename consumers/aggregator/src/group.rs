@@ -1,7 +1,6 @@
 //! One device's group: read, plan and write, until the whole of it is decided.
 
 use crate::decode::Group;
-use crate::mutant::Mutant;
 use crate::plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
 use crate::settings::{LedgerMode, Settings};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -10,6 +9,7 @@ use ports::{
     StoreError, WriteError,
 };
 use statistics::{CountedReading, DeviceState, LedgerPage, UtcDay};
+use std::collections::BTreeSet;
 use telemetry::{DeviceId, Timestamp};
 use tracing::error;
 
@@ -48,8 +48,6 @@ pub(crate) struct GroupWriter<'a, S, C> {
     pub store: &'a S,
     pub clock: &'a C,
     pub settings: &'a Settings,
-    #[cfg(feature = "mutants")]
-    pub memory: &'a crate::wrong::Memory,
 }
 
 impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
@@ -63,9 +61,6 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
                 Written::Overtaken if replans < self.settings.replans_max => replans += 1,
                 Written::Overtaken => return Err(GroupFailure { cause: "other writers kept coming between".into() }),
             }
-            if self.settings.is(Mutant::RestOfGroupDropped) && !outcomes.is_empty() {
-                outcomes.resize(group.readings.len(), Outcome::Duplicate);
-            }
         }
         Ok(outcomes)
     }
@@ -73,22 +68,13 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
     /// One read, plan and conditional write. The item is read before its pages, and the clock after them: the plan's
     /// proof rests on it.
     async fn write_prefix(&self, device_id: &DeviceId, readings: &[CountedReading]) -> Result<Written, GroupFailure> {
-        let early = self.clock.now();
-        let mut before = Pages::new();
-        if self.settings.is(Mutant::PagesReadBeforeItem) {
-            let days = readings.iter().map(|reading| UtcDay::of(reading.identity.timestamp_ns)).collect();
-            before = self.read_days(device_id, days).await?;
-        }
         let Some(found) = self.read_item(device_id).await? else {
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
         let (reach, days) = days_to_read(found.state.as_ref(), readings, self.settings);
         let readings = &readings[..reach];
-        let days = days.into_iter().filter(|day| !before.contains_key(day)).collect();
-        let mut pages = self.read_days(device_id, days).await?;
-        pages.append(&mut before);
-        let late = self.clock.now();
-        let now = if self.settings.is(Mutant::ClockReadBeforePages) { early } else { late };
+        let pages = self.read_days(device_id, days).await?;
+        let now = self.clock.now();
         let Plan { outcomes, state, pages } =
             plan(device_id.as_str(), found.state.as_ref(), &pages, readings, now.as_nanosecond(), self.settings);
         let Some(next) = state else { return Ok(Written::Prefix(outcomes)) };
@@ -97,29 +83,13 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
         let item = StatisticsItem { revision, attributes: attributes(&next, now), state: next.encode() };
-        let pages = pages.iter().map(|page| self.page_item(page, revision, now)).collect();
+        let pages = pages.iter().map(|page| self.page_item(page, revision)).collect();
         let write = DeviceWrite { device_id: device_id.clone(), expected_revision: found.revision, item, pages };
-        match self.write(write).await {
+        match self.store.write(write).await {
             Ok(()) => Ok(Written::Prefix(outcomes)),
-            Err(WriteError::ConditionFailed) if self.settings.is(Mutant::FailedConditionIsSuccess) => {
-                Ok(Written::Prefix(outcomes))
-            }
-            Err(WriteError::Unavailable(_)) if self.settings.is(Mutant::FailedWriteIsSuccess) => {
-                Ok(Written::Prefix(outcomes))
-            }
             Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),
             Err(error) => Err(failure(error)),
         }
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
-        self.store.write(write).await
-    }
-
-    #[cfg(feature = "mutants")]
-    async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
-        crate::wrong::write(self.store, self.settings, write).await
     }
 
     /// The item; `None` where it cannot be read as what it should be.
@@ -136,7 +106,6 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         let revision = Some(item.revision);
         match DeviceState::decode(&item.state) {
             Ok(state) => Ok(Some(Found { revision, state: Some(state) })),
-            Err(_) if self.settings.is(Mutant::CorruptStateOverwritten) => Ok(Some(Found { revision, state: None })),
             Err(error) => {
                 error!(device_id = device_id.as_str(), %error, "stored state is corrupt");
                 Ok(None)
@@ -144,69 +113,49 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         }
     }
 
-    async fn read_days(&self, device_id: &DeviceId, days: Vec<UtcDay>) -> Result<Pages, GroupFailure> {
+    async fn read_days(&self, device_id: &DeviceId, days: BTreeSet<UtcDay>) -> Result<Pages, GroupFailure> {
         let read = |day| async move { Ok((day, self.read_day(device_id, day).await?)) };
         futures::stream::iter(days).map(read).buffer_unordered(DAYS_AT_ONCE).try_collect().await
     }
 
     async fn read_day(&self, device_id: &DeviceId, day: UtcDay) -> Result<DayPages, GroupFailure> {
-        #[cfg(feature = "mutants")]
-        if let Some(pages) = self.memory.pages(self.settings, device_id, day) {
-            return Ok(pages);
-        }
         let items = match self.store.read_ledger(device_id, &LedgerPage::key_prefix(day)).await {
             Ok(items) => items,
             Err(StoreError::Corrupt(detail)) => {
                 error!(device_id = device_id.as_str(), %day, detail, "stored ledger page is corrupt");
-                return Ok(self.corrupt_pages());
+                return Ok(Err(CorruptPages));
             }
-            Err(_) if self.settings.is(Mutant::UnreadPageIsAbsent) => return Ok(Ok(Vec::new())),
             Err(error) => return Err(failure(error)),
         };
         let mut pages = Vec::with_capacity(items.len());
         for item in items {
             match LedgerPage::decode(&item.page) {
                 // A page that stands under another day's key would be looked for in vain.
-                Ok(page) if page.day() == day || self.settings.is(Mutant::PageOfAnotherDay) => pages.push(page),
+                Ok(page) if page.day() == day => pages.push(page),
                 Ok(_) => {
                     error!(device_id = device_id.as_str(), key = item.key, "stored ledger page is of another day");
-                    return Ok(self.corrupt_pages());
+                    return Ok(Err(CorruptPages));
                 }
                 Err(error) => {
                     error!(device_id = device_id.as_str(), key = item.key, %error, "stored ledger page is corrupt");
-                    return Ok(self.corrupt_pages());
+                    return Ok(Err(CorruptPages));
                 }
             }
         }
-        #[cfg(feature = "mutants")]
-        self.memory.keep_pages(self.settings, device_id, day, &pages);
         Ok(Ok(pages))
     }
 
-    fn corrupt_pages(&self) -> DayPages {
-        if self.settings.is(Mutant::CorruptPageIsEmpty) { Ok(Vec::new()) } else { Err(CorruptPages) }
-    }
-
-    fn page_item(&self, page: &LedgerPage, revision: u64, now: Timestamp) -> LedgerPageItem {
-        let margin = match self.settings.is(Mutant::PagesExpireEarly) {
-            true => -3 * PAGE_EXPIRY_MARGIN_SECONDS,
-            false => PAGE_EXPIRY_MARGIN_SECONDS,
-        };
+    fn page_item(&self, page: &LedgerPage, revision: u64) -> LedgerPageItem {
         let expires_at = match self.settings.ledger {
             LedgerMode::Full { retention: Some(retention) } => {
                 // The years 0000 to 9999 in seconds fit an i64.
                 let end_of_day = (page.day().start_ns() / 1_000_000_000) as i64 + 86_400;
                 let kept = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-                Some(end_of_day.saturating_add(kept).saturating_add(margin))
+                Some(end_of_day.saturating_add(kept).saturating_add(PAGE_EXPIRY_MARGIN_SECONDS))
             }
             _ => None,
         };
-        let mut key = page.sort_key(revision);
-        if self.settings.is(Mutant::PageOfAnotherDay) {
-            let (own, today) = (LedgerPage::key_prefix(page.day()), UtcDay::of(now.as_nanosecond()));
-            key = key.replace(&own, &LedgerPage::key_prefix(today));
-        }
-        LedgerPageItem { key, page: page.encode(), expires_at }
+        LedgerPageItem { key: page.sort_key(revision), page: page.encode(), expires_at }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::decode::{Batch, Group, Rejected, dead_letter, decode};
 use crate::group::GroupWriter;
-use crate::mutant::Mutant;
 use crate::plan::Outcome;
 use crate::settings::Settings;
 use aws_lambda_events::event::kinesis::KinesisEvent;
@@ -21,8 +20,6 @@ pub struct Aggregator<S, D, C> {
     dead_letters: D,
     clock: C,
     settings: Settings,
-    #[cfg(feature = "mutants")]
-    memory: std::sync::Arc<crate::wrong::Memory>,
 }
 
 /// What a batch came to, as this invocation saw it: a redelivered reading is a duplicate here.
@@ -50,25 +47,19 @@ pub struct Handled {
 impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
     /// An aggregator over these ports.
     pub fn new(store: S, dead_letters: D, clock: C, settings: Settings) -> Self {
-        Aggregator {
-            store,
-            dead_letters,
-            clock,
-            settings,
-            #[cfg(feature = "mutants")]
-            memory: std::sync::Arc::default(),
-        }
+        Aggregator { store, dead_letters, clock, settings }
     }
 
     /// Handles one batch. Dead letters are stored before the batch is answered, whether or not anything was written.
     pub async fn handle(&self, event: &KinesisEvent) -> Handled {
-        let Batch { groups, mut rejected } = self.decode(event);
+        let Batch { groups, mut rejected } = decode(event, &self.settings);
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
         let mut failures = Failures::default();
+        let writer = &GroupWriter { store: &self.store, clock: &self.clock, settings: &self.settings };
         let results: Vec<_> = futures::stream::iter(groups)
             .map(|group| async move {
-                let outcomes = self.group_writer().write_group(&group).await;
+                let outcomes = writer.write_group(&group).await;
                 (group, outcomes)
             })
             .buffer_unordered(self.settings.concurrency.max(1))
@@ -76,18 +67,11 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             .await;
         for (group, outcomes) in results {
             match outcomes {
-                Ok(outcomes) => {
-                    #[cfg(feature = "mutants")]
-                    self.memory.done(&group.device_id, crate::wrong::last_sequence(event, &group));
-                    tally(&group, &outcomes, &self.settings, &mut report, &mut rejected);
-                }
+                Ok(outcomes) => tally(&group, &outcomes, &mut report, &mut rejected),
                 Err(failure) => {
                     failures.add(failure.cause.as_ref(), group.device_id.as_str());
                     report.failed_groups += 1;
-                    let mut places = group.places.iter();
-                    let is_wrong = self.settings.is(Mutant::HighWaterMarkPastFailure);
-                    let place = if is_wrong { places.next_back() } else { places.next() };
-                    failed_records.extend(place.map(|place| place.record));
+                    failed_records.extend(group.places.first().map(|place| place.record));
                 }
             }
         }
@@ -98,28 +82,6 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         let mut response = KinesisEventResponse::default();
         response.set_failures(failed_records.iter().map(|record| &event.records[*record].kinesis.sequence_number));
         Handled { response, report }
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    fn decode(&self, event: &KinesisEvent) -> Batch {
-        decode(event, &self.settings)
-    }
-
-    #[cfg(feature = "mutants")]
-    fn decode(&self, event: &KinesisEvent) -> Batch {
-        let mut batch = decode(event, &self.settings);
-        self.memory.judge(&self.settings, &mut batch, &crate::wrong::sequence_numbers(event));
-        batch
-    }
-
-    fn group_writer(&self) -> GroupWriter<'_, S, C> {
-        GroupWriter {
-            store: &self.store,
-            clock: &self.clock,
-            settings: &self.settings,
-            #[cfg(feature = "mutants")]
-            memory: &self.memory,
-        }
     }
 
     async fn send_dead_letters(
@@ -141,7 +103,6 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             let unanswered = || Err(DeadLetterError::Unavailable("the queue gave no answer".into()));
             match results.next().unwrap_or_else(unanswered) {
                 Ok(()) => *report.dead_letters.entry(rejected.rejection.reason).or_default() += 1,
-                Err(_) if self.settings.is(Mutant::DeadLetterNotAwaited) => {}
                 Err(error) => {
                     failures.add(&error, &event.records[rejected.place.record].kinesis.sequence_number);
                     failed_records.insert(rejected.place.record);
@@ -189,13 +150,7 @@ fn dead_letters(event: &KinesisEvent, rejected: &[Rejected], failed_at: Timestam
         .collect()
 }
 
-fn tally(
-    group: &Group,
-    outcomes: &[Outcome],
-    settings: &Settings,
-    report: &mut BatchReport,
-    rejected: &mut Vec<Rejected>,
-) {
+fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected: &mut Vec<Rejected>) {
     for (place, outcome) in group.places.iter().zip(outcomes) {
         let (reason, detail) = match outcome {
             Outcome::Counted => {
@@ -206,7 +161,6 @@ fn tally(
                 report.duplicates += 1;
                 continue;
             }
-            Outcome::Conflict if settings.is(Mutant::ConflictIsDuplicate) => continue,
             Outcome::Conflict => (
                 RejectReason::ConflictingDuplicate,
                 "`value`: differs from the value already counted for this device, timestamp and event_id",

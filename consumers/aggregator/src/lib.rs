@@ -11,15 +11,10 @@ mod decode;
 mod event;
 mod group;
 mod handler;
-mod mutant;
 mod plan;
 mod settings;
-#[cfg(feature = "mutants")]
-mod wrong;
 
 pub use event::{KinesisBatch, arrived_at, event_record};
 pub use handler::{Aggregator, BatchReport, Handled};
-#[cfg(feature = "mutants")]
-pub use mutant::Mutant;
 pub use plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
 pub use settings::{LedgerMode, Settings};

@@ -10,7 +10,6 @@
 //! The proof rests on the order of reading: the item first, then its pages. A page read before the item proves
 //! nothing, so [`Pages`] must come from reads that began after the item's read ended.
 
-use crate::mutant::Mutant;
 use crate::settings::{LedgerMode, Settings};
 use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -140,7 +139,7 @@ fn plan_prefix(
     let mut next = state.cloned().unwrap_or_else(DeviceState::new);
     next.count(&counted);
     let mut new_pages = Vec::new();
-    if next.is_over(device_id) || settings.is(Mutant::GroupSplit) {
+    if next.is_over(device_id) {
         match settings.ledger {
             LedgerMode::Full { .. } => {
                 new_pages = next.spill_at_most(device_id, settings.page_bytes_max, settings.pages_max);
@@ -165,15 +164,12 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn outcome(&mut self, reading: &CountedReading) -> Outcome {
         let identity = reading.identity;
-        let in_group = self.of_this_group.get(&identity).filter(|_| !self.settings.is(Mutant::GroupNotLookedUp));
-        let before = in_group.copied().or_else(|| self.state?.find(&identity));
+        let before = self.of_this_group.get(&identity).copied().or_else(|| self.state?.find(&identity));
         if let Some(check) = before {
             return same_identity(check, reading.value_check);
         }
         let outcome = match self.state.and_then(DeviceState::floor_ns) {
-            Some(floor) if identity.timestamp_ns <= floor && !self.settings.is(Mutant::WindowWithoutFloor) => {
-                self.below_the_floor(reading)
-            }
+            Some(floor) if identity.timestamp_ns <= floor => self.below_the_floor(reading),
             _ => Outcome::Counted,
         };
         if outcome == Outcome::Counted {
@@ -184,8 +180,7 @@ impl Judge<'_> {
 
     fn below_the_floor(&self, reading: &CountedReading) -> Outcome {
         let timestamp_ns = reading.identity.timestamp_ns;
-        let forgotten = self.settings.is(Mutant::UnledgeredForgotten);
-        let unledgered = self.state.and_then(DeviceState::unledgered_floor_ns).filter(|_| !forgotten);
+        let unledgered = self.state.and_then(DeviceState::unledgered_floor_ns);
         let LedgerMode::Full { retention } = self.settings.ledger else { return Outcome::Late };
         if unledgered.is_some_and(|lost| timestamp_ns <= lost) {
             return Outcome::Late;
@@ -200,11 +195,7 @@ impl Judge<'_> {
             Some(Err(_)) | None => return Outcome::Corrupt,
         }
         // A retention that was in force when a page was written decides when it is gone, whatever was set since.
-        let forgotten = self.settings.is(Mutant::RetentionForgotten);
-        let expired = self.state.and_then(|state| state.expired_floor_ns(self.now_ns)).filter(|_| !forgotten);
-        if self.settings.is(Mutant::RetentionNotChecked) {
-            return Outcome::Counted;
-        }
+        let expired = self.state.and_then(|state| state.expired_floor_ns(self.now_ns));
         if retention.is_some_and(|retention| timestamp_ns < self.now_ns - nanoseconds(retention))
             || expired.is_some_and(|expired| timestamp_ns <= expired)
         {

@@ -32,9 +32,6 @@ pub struct Settings {
     pub write_bytes_max: usize,
     /// How many devices of one batch are written at once.
     pub concurrency: usize,
-    /// The wrong protocol to follow, where a test wants one.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<crate::Mutant>,
     /// How often one device is planned again in one invocation because another writer came between.
     pub replans_max: usize,
 }
@@ -50,8 +47,6 @@ impl Default for Settings {
             write_bytes_max: 3_000_000,
             concurrency: 64,
             replans_max: 8,
-            #[cfg(feature = "mutants")]
-            mutant: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use ports::SystemClock;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-#[path = "../tests/support/memory.rs"]
+#[path = "../tests/it/support/memory.rs"]
 #[allow(dead_code, missing_docs)]
 mod memory;
 

@@ -2,7 +2,7 @@
 
 use crate::arbitrary;
 use crate::coverage::Coverage;
-use crate::run::{How, run};
+use crate::run::run;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ pub struct Campaign {
 }
 
 /// Runs the schedules of `count` seeds from `first` on, on `threads` threads; stops early where one fails.
-pub fn campaign(first: u64, count: u64, threads: usize, how: &How) -> Campaign {
+pub fn campaign(first: u64, count: u64, threads: usize) -> Campaign {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let total = Mutex::new(Campaign::default());
@@ -31,7 +31,7 @@ pub fn campaign(first: u64, count: u64, threads: usize, how: &How) -> Campaign {
                     if at >= count {
                         break;
                     }
-                    let outcome = run(&arbitrary::schedule(first + at), how);
+                    let outcome = run(&arbitrary::schedule(first + at));
                     mine.schedules += 1;
                     mine.coverage.merge(&outcome.coverage);
                     if outcome.violation.is_some() {

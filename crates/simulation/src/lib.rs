@@ -39,4 +39,4 @@ pub use campaign::{Campaign, campaign};
 pub use coverage::{Branch, Coverage, Fault};
 pub use oracle::{Guarantee, Violation};
 pub use random::Random;
-pub use run::{How, Outcome, START_NS, run};
+pub use run::{Outcome, START_NS, run, run_told};

@@ -13,7 +13,6 @@ use aggregator::{Aggregator, Settings};
 use event_source_mapping::{EventSource, Moment};
 use ports::{DeadLetter, SequenceNumber};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Timestamp;
@@ -39,21 +38,6 @@ pub struct Outcome {
     pub story: Vec<String>,
 }
 
-/// How to run.
-#[derive(Clone)]
-pub struct How {
-    /// Changes every deployment's settings: how a test switches a mutant on.
-    pub alter: Arc<dyn Fn(&mut Settings) + Send + Sync>,
-    /// Whether to tell the story.
-    pub story: bool,
-}
-
-impl Default for How {
-    fn default() -> Self {
-        How { alter: Arc::new(|_| ()), story: false }
-    }
-}
-
 /// The aggregator as it was deployed.
 pub(crate) type Deployment = (Settings, Arc<Aggregator<Virtual, Virtual, Virtual>>);
 
@@ -67,7 +51,6 @@ pub(crate) struct Letter {
 
 pub(crate) struct Simulation<'a> {
     pub schedule: &'a Schedule,
-    pub how: &'a How,
     pub random: Random,
     pub exchange: Virtual,
     pub streams: Vec<VirtualStream>,
@@ -87,28 +70,24 @@ pub(crate) struct Simulation<'a> {
     next_step: usize,
     steps: u64,
     trace: u64,
-    story: Vec<String>,
+    story: Option<Vec<String>>,
 }
 
 /// Runs a schedule to its end, or to the first violation.
-pub fn run(schedule: &Schedule, how: &How) -> Outcome {
-    let mut simulation = Simulation::new(schedule, how);
-    let violation = simulation.play().err();
-    Outcome {
-        steps: simulation.steps,
-        trace: simulation.trace,
-        violation,
-        coverage: simulation.coverage,
-        story: simulation.story,
-    }
+pub fn run(schedule: &Schedule) -> Outcome {
+    Simulation::new(schedule, None).outcome()
+}
+
+/// Runs a schedule as [`run`] does, and tells its story.
+pub fn run_told(schedule: &Schedule) -> Outcome {
+    Simulation::new(schedule, Some(Vec::new())).outcome()
 }
 
 impl<'a> Simulation<'a> {
-    fn new(schedule: &'a Schedule, how: &'a How) -> Self {
+    fn new(schedule: &'a Schedule, story: Option<Vec<String>>) -> Self {
         let behind_ns = i128::from(schedule.clock_behind_seconds) * 1_000_000_000;
         let mut simulation = Simulation {
             schedule,
-            how,
             random: Random::new(schedule.seed),
             exchange: Virtual::new(START_NS, behind_ns),
             streams: vec![VirtualStream::new(2)],
@@ -128,7 +107,7 @@ impl<'a> Simulation<'a> {
             next_step: 0,
             steps: 0,
             trace: 0xcbf2_9ce4_8422_2325,
-            story: Vec::new(),
+            story,
         };
         if behind_ns > 0 {
             simulation.coverage.fault(Fault::ClockBehind);
@@ -136,6 +115,17 @@ impl<'a> Simulation<'a> {
         simulation.deploy(schedule.settings.clone());
         simulation.start_poller();
         simulation
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let violation = self.play().err();
+        Outcome {
+            steps: self.steps,
+            trace: self.trace,
+            violation,
+            coverage: self.coverage,
+            story: self.story.unwrap_or_default(),
+        }
     }
 
     fn play(&mut self) -> Verdict {
@@ -238,8 +228,7 @@ impl<'a> Simulation<'a> {
         Moment { wall: Timestamp::from_nanosecond(self.now_ns).unwrap_or(Timestamp::UNIX_EPOCH), elapsed }
     }
 
-    pub fn deploy(&mut self, mut settings: Settings) {
-        (self.how.alter)(&mut settings);
+    pub fn deploy(&mut self, settings: Settings) {
         let ports = || self.exchange.clone();
         let aggregator = Aggregator::new(ports(), ports(), ports(), settings.clone());
         self.deployments.push((settings, Arc::new(aggregator)));
@@ -259,15 +248,9 @@ impl<'a> Simulation<'a> {
 
     /// Adds a line to the story, where one is told.
     pub fn tell(&mut self, line: impl FnOnce(&Self) -> String) {
-        if self.how.story {
+        if self.story.is_some() {
             let line = format!("{:>5}  {}", self.steps, line(self));
-            self.story.push(line);
+            self.story.get_or_insert_default().push(line);
         }
-    }
-}
-
-impl fmt::Debug for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("How").field("story", &self.story).finish_non_exhaustive()
     }
 }

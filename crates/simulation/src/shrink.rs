@@ -2,16 +2,16 @@
 
 use crate::model::{Schedule, Step};
 use crate::oracle::Guarantee;
-use crate::run::{How, Outcome, run};
+use crate::run::{Outcome, run, run_told};
 
 /// How many orders of events are tried for every smaller schedule.
 const SEEDS: u64 = 24;
 
 /// A schedule that breaks the same guarantee with fewer steps, faults and readings, and its run with the story told.
-pub fn shrink(schedule: &Schedule, how: &How) -> (Schedule, Outcome) {
+pub fn shrink(schedule: &Schedule) -> (Schedule, Outcome) {
     let mut smallest = schedule.clone();
-    let Some(violation) = run(&smallest, how).violation else {
-        return (smallest.clone(), run(&smallest, &told_by(how)));
+    let Some(violation) = run(&smallest).violation else {
+        return (smallest, run_told(schedule));
     };
     let guarantee = violation.guarantee;
     loop {
@@ -19,7 +19,7 @@ pub fn shrink(schedule: &Schedule, how: &How) -> (Schedule, Outcome) {
         for candidate in candidates(&smallest) {
             // Some candidates were made from what has shrunk since; each must be smaller than the smallest.
             if weight(&candidate) < weight(&smallest)
-                && let Some(found) = fails(candidate, guarantee, how)
+                && let Some(found) = fails(candidate, guarantee)
             {
                 smallest = found;
             }
@@ -28,12 +28,8 @@ pub fn shrink(schedule: &Schedule, how: &How) -> (Schedule, Outcome) {
             break;
         }
     }
-    let told = run(&smallest, &told_by(how));
+    let told = run_told(&smallest);
     (smallest, told)
-}
-
-fn told_by(how: &How) -> How {
-    How { story: true, ..how.clone() }
 }
 
 /// What a person has to read.
@@ -49,11 +45,11 @@ fn weight(schedule: &Schedule) -> usize {
         + schedule.mapping.parallelization_factor
 }
 
-fn fails(candidate: Schedule, guarantee: Guarantee, how: &How) -> Option<Schedule> {
+fn fails(candidate: Schedule, guarantee: Guarantee) -> Option<Schedule> {
     let seed = candidate.seed;
     (0..SEEDS)
         .map(|more| Schedule { seed: seed.wrapping_add(more), ..candidate.clone() })
-        .find(|candidate| run(candidate, how).violation.is_some_and(|violation| violation.guarantee == guarantee))
+        .find(|candidate| run(candidate).violation.is_some_and(|violation| violation.guarantee == guarantee))
 }
 
 fn candidates(schedule: &Schedule) -> Vec<Schedule> {

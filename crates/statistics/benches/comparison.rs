@@ -1,6 +1,6 @@
 //! Error, bytes and time of the sketch beside those of published crates, in one run: `cargo bench -p statistics`.
 
-#[path = "../tests/distributions/mod.rs"]
+#[path = "../tests/it/distributions/mod.rs"]
 mod distributions;
 
 use std::hint::black_box;

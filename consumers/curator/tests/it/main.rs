@@ -1,0 +1,10 @@
+//! The curator, from change records to Parquet and back.
+
+mod events;
+mod handler;
+mod history;
+#[cfg(feature = "lambda")]
+mod lambda;
+mod merge;
+mod parquet;
+mod schema;

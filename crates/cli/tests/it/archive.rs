@@ -1,0 +1,161 @@
+//! `streamgauge archive verify`: it finds what is damaged or missing, and nothing else.
+
+use crate::support::{Pipeline, streamgauge};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The exit code and the JSON.
+fn verify(arguments: &[&str], folder: &Path) -> (i32, Value) {
+    let output =
+        streamgauge().args(["archive", "verify", "--format", "json"]).args(arguments).arg(folder).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+fn raw_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for day in fs::read_dir(folder.join("raw")).unwrap() {
+        for hour in fs::read_dir(day.unwrap().path()).unwrap() {
+            files.extend(fs::read_dir(hour.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The archive of a pipeline that took 60 readings of one device in three runs, and one record that is no JSON.
+fn archive(data_dir: &Path) -> PathBuf {
+    for run in 0..3 {
+        let up = Pipeline::start(data_dir, &["--port", "0", "--shards", "1"]);
+        for n in 0..20 {
+            let timestamp = format!("2026-01-01T00:{run:02}:{n:02}Z");
+            assert_eq!(up.post("/data", &json!({"device_id": "d", "timestamp": timestamp, "value": n})).0, 200);
+        }
+        if run == 2 {
+            let record = data_dir.join("record");
+            fs::write(&record, "no JSON").unwrap();
+            let mut put = streamgauge();
+            put.args(["put", "--endpoint", up.url(), "--api-key", up.key(), "--partition-key", "d"]).arg(&record);
+            assert!(put.status().unwrap().success());
+        }
+        up.settled();
+        assert!(up.terminate().success());
+    }
+    data_dir.join("archive")
+}
+
+fn problems(report: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let problems = report["problems"].as_array().unwrap();
+    problems.iter().map(|problem| (text(&problem["file"]), text(&problem["problem"]))).collect()
+}
+
+fn sum(report: &Value, group: &str, name: &str) -> u64 {
+    report[group].as_object().unwrap().values().map(|of| of[name].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn an_archive_that_up_wrote_is_whole_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = archive(directory.path());
+    let (code, report) = verify(&[], &folder);
+    assert_eq!((code, problems(&report)), (0, vec![]), "{report}");
+    assert_eq!((sum(&report, "hours", "lines"), sum(&report, "hours", "not_json")), (61, 1));
+    assert_eq!(sum(&report, "hours", "files"), raw_files(&folder).len() as u64);
+    // Every run ended with a file of the one device's state.
+    assert_eq!((sum(&report, "days", "files"), sum(&report, "days", "rows")), (3, 3));
+
+    let output = streamgauge().args(["archive", "verify", "--data-dir"]).arg(directory.path()).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && table.contains("nothing is wrong") && table.contains("raw, in all"), "{table}");
+}
+
+#[test]
+fn what_is_damaged_or_missing_is_named_and_exits_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = archive(directory.path());
+    let files = raw_files(&folder);
+    assert!(files.len() >= 3);
+    let whole = fs::read(&files[1]).unwrap();
+    let problem_of = |expected: &str| {
+        let (code, report) = verify(&[], &folder);
+        let problems = problems(&report);
+        assert_eq!((code, problems.len()), (1, 1), "{expected}: {report}");
+        assert!(problems[0].1.contains(expected), "{expected}: {report}");
+        problems[0].0.clone()
+    };
+    let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
+
+    for length in [0, 5, whole.len() / 2, whole.len() - 1] {
+        fs::write(&files[1], &whole[..length]).unwrap();
+        assert!(problem_of("cannot be read to its end").ends_with(&name(&files[1])));
+    }
+    let mut flipped = whole.clone();
+    flipped[whole.len() - 6] ^= 1;
+    fs::write(&files[1], &flipped).unwrap();
+    problem_of("cannot be read to its end");
+
+    fs::remove_file(&files[1]).unwrap();
+    assert!(problem_of("are in no file").ends_with(&name(&files[2])), "the file behind the gap is named");
+
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(b"{\"a\":1}\n{\"b\"").unwrap();
+    fs::write(&files[1], encoder.finish().unwrap()).unwrap();
+    let (code, report) = verify(&[], &folder);
+    let texts: Vec<String> = problems(&report).into_iter().map(|(_, problem)| problem).collect();
+    assert_eq!(code, 1);
+    assert!(
+        texts.iter().any(|text| text.contains("last line")) && texts.iter().any(|text| text.contains("2 lines for"))
+    );
+    fs::write(&files[1], &whole).unwrap();
+
+    fs::write(folder.join("raw/stray"), b"x").unwrap();
+    assert_eq!(problem_of("is not under"), "raw/stray");
+    fs::remove_file(folder.join("raw/stray")).unwrap();
+    assert_eq!(verify(&[], &folder).0, 0);
+
+    let day = fs::read_dir(folder.join("curated/device_statistics")).unwrap().next().unwrap().unwrap().path();
+    let file = fs::read_dir(day).unwrap().next().unwrap().unwrap().path();
+    let parquet = fs::read(&file).unwrap();
+    fs::write(&file, &parquet[..parquet.len() / 2]).unwrap();
+    assert!(problem_of("cannot be read to its end").ends_with(".parquet"));
+}
+
+#[test]
+fn files_of_firehose_are_read_with_their_own_names_and_members() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("raw/dt=2026-01-31/hour=07");
+    fs::create_dir_all(&folder).unwrap();
+    let mut bytes = Vec::new();
+    for line in ["{\"a\":1}\n", "{\"b\":2}\n"] {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(line.as_bytes()).unwrap();
+        bytes.extend(encoder.finish().unwrap());
+    }
+    fs::write(folder.join("streamgauge-1-2026-01-31-07-00-00-0f4c1e1e-0000-4000-8000-000000000000.gz"), bytes).unwrap();
+    let (code, report) = verify(&[], directory.path());
+    assert_eq!(code, 0, "{report}");
+    assert_eq!(report["hours"], json!({"2026-01-31T07": {"files": 1, "lines": 2, "not_json": 0, "bytes": 16}}));
+}
+
+#[test]
+fn a_folder_that_is_not_there_exits_2_and_an_empty_one_0() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(verify(&[], &directory.path().join("nothing")).0, 2);
+    assert_eq!(verify(&[], directory.path()), (0, json!({"hours": {}, "days": {}, "problems": []})));
+}
+
+/// A link that leads nowhere is, to who opens it, a file that was deleted since it was listed.
+#[test]
+fn a_curated_file_that_was_merged_since_it_was_listed_is_no_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = archive(directory.path());
+    let day = fs::read_dir(folder.join("curated/device_statistics")).unwrap().next().unwrap().unwrap().path();
+    std::os::unix::fs::symlink("nowhere", day.join("1769900000000-0.parquet")).unwrap();
+    let (code, report) = verify(&[], &folder);
+    assert_eq!((code, problems(&report), sum(&report, "days", "files")), (0, vec![], 3), "{report}");
+}

@@ -1,0 +1,124 @@
+//! docs/configuration.md and the command say the same.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+const SHARED: [&str; 3] = ["--endpoint", "--api-key", "--data-dir"];
+
+/// The flags of a command's help, but for `--help` itself.
+fn flags_of(command: &str) -> BTreeSet<String> {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_streamgauge")).args(command.split(' ')).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    help.lines()
+        .map(str::trim_start)
+        .filter_map(|line| line.strip_prefix("-h, ").or(Some(line)).filter(|line| line.starts_with("--")))
+        .map(|line| line.split([' ', '=']).next().unwrap().to_owned())
+        .filter(|flag| flag != "--help")
+        .collect()
+}
+
+/// The flags in the tables under a heading.
+fn flags_under(document: &str, heading: &str) -> BTreeSet<String> {
+    let section = document.split("\n## ").find(|section| section.starts_with(heading)).expect(heading);
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--"))
+        .map(|line| format!("--{}", line.split([' ', '`']).next().unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    assert_eq!(flags_under(&document, "`streamgauge up`"), flags_of("up"));
+    assert_eq!(flags_under(&document, "Flags that several commands share"), SHARED.map(str::to_owned).into());
+    let dlq =
+        ["summary", "list", "show", "redrive", "export", "import", "purge"].map(|command| format!("dlq {command}"));
+    assert_eq!(flags_under(&document, "`streamgauge mapping`"), flags_of("mapping"));
+    let shared_by_dlq = flags_under(&document, "`streamgauge dlq`");
+    assert!(!shared_by_dlq.is_empty());
+    for command in ["send", "put", "stats"].into_iter().chain(dlq.iter().map(String::as_str)) {
+        let mut documented = flags_under(&document, &format!("`streamgauge {command}`"));
+        documented.extend(SHARED.map(str::to_owned));
+        documented.extend(shared_by_dlq.iter().filter(|_| command.starts_with("dlq ")).cloned());
+        assert_eq!(documented, flags_of(command), "{command}");
+    }
+    assert_eq!(flags_under(&document, "`streamgauge archive verify`"), flags_of("archive verify"));
+}
+
+#[test]
+fn every_variable_of_a_lambda_stands_in_the_configuration_document_and_none_that_is_not_there() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let document = std::fs::read_to_string(format!("{root}/docs/configuration.md")).unwrap();
+    for function in ["aggregator", "curator"] {
+        let code = std::fs::read_to_string(format!("{root}/consumers/{function}/src/context.rs")).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let is_variable =
+            |text: &&str| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let mut read: BTreeSet<&str> = code.split('"').filter(is_variable).collect();
+        assert!(!read.is_empty());
+        // What every function's log reads.
+        read.insert("AWS_LAMBDA_LOG_LEVEL");
+        let heading = format!("The {function}'s Lambda");
+        let section = document.split("\n## ").find(|section| section.starts_with(&heading)).expect(&heading);
+        let documented: BTreeSet<&str> =
+            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(documented, read, "{function}");
+    }
+}
+
+/// The names of alarms in a Terraform module: keys of a map of alarms, or what follows the module's own name.
+fn alarms_of(module: &std::path::Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(module).unwrap().map(|file| file.unwrap().path());
+    let text: String = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "tf"))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let named = text.split("alarm_name").skip(1).filter_map(|rest| {
+        let name = rest.split('"').nth(1)?.strip_prefix("${var.name}-")?;
+        (!name.contains('$')).then(|| name.to_owned())
+    });
+    let map = text.split("\n  alarms = {\n").nth(1).and_then(|rest| rest.split("\n  }\n").next()).unwrap_or_default();
+    let keys = map.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" = {"));
+    let mut alarms: BTreeSet<String> = named.collect();
+    alarms.extend(keys.filter(|key| !key.starts_with(' ')).map(str::to_owned));
+    alarms
+}
+
+#[test]
+fn every_alarm_in_terraform_has_a_runbook_and_none_is_there_for_what_is_no_alarm() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let document = std::fs::read_to_string(format!("{root}/docs/operations.md")).unwrap();
+    let section = document.split("\n### ").find(|section| section.starts_with("Alarms\n")).unwrap();
+    let documented: BTreeSet<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let mut alarms = BTreeSet::new();
+    for module in std::fs::read_dir(format!("{root}/terraform/modules")).unwrap() {
+        let module = module.unwrap();
+        // What each module is called after in the stack: `dead-letters`, `curator`, and the stack's own name.
+        let name = module.file_name();
+        let prefix = match name.to_str().unwrap() {
+            "dead-letter" => "dead-letters-".to_owned(),
+            "observability" => String::new(),
+            name => format!("{name}-"),
+        };
+        alarms.extend(alarms_of(&module.path()).into_iter().map(|alarm| format!("{prefix}{alarm}")));
+    }
+    assert!(alarms.len() >= 14, "{alarms:?}");
+    assert_eq!(documented, alarms.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn every_reason_of_a_dead_letter_has_a_runbook_with_commands_of_its_own() {
+    let sections = crate::support::runbook::sections();
+    for reason in redrive::ReasonCode::all() {
+        let section = sections.iter().find(|section| section.heading == reason.as_str());
+        let section = section.unwrap_or_else(|| panic!("docs/operations.md has no section for {reason}"));
+        // What is mended by hand is shown with that.
+        let is_named = |commands: &[String]| commands.iter().any(|command| command.contains(reason.as_str()));
+        let is_imported = section.commands.iter().any(|command| command.contains("dlq import"));
+        assert!(is_named(&section.commands) || is_named(&sections[0].commands) || is_imported, "{reason}");
+    }
+}

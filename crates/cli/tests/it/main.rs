@@ -1,0 +1,16 @@
+//! The command, run as a user runs it.
+
+mod archive;
+mod curated;
+mod dlq;
+mod documents;
+mod hostile;
+mod kill;
+#[cfg(feature = "aws")]
+mod kinesis;
+#[cfg(feature = "aws")]
+mod ministack;
+mod operations;
+mod support;
+mod up;
+mod without_aws;

@@ -1,0 +1,9 @@
+//! The embedded store, its contracts, and what is left of it after a crash.
+
+mod accounting;
+mod contract;
+mod crash;
+mod curated;
+mod dead_letters;
+mod raw_archive;
+mod stream;

@@ -1,0 +1,12 @@
+//! The gateway over HTTP, with a pipeline in memory behind it.
+
+mod access;
+mod document;
+mod fleet;
+mod http_cases;
+mod ingest;
+mod letters;
+mod limits;
+mod properties;
+mod reads;
+mod support;

@@ -1,0 +1,5 @@
+//! The simulation, played.
+
+mod cost;
+mod quotes;
+mod schedules;

@@ -1,0 +1,159 @@
+//! Decoding of any bytes: never a panic, and nothing accepted that breaks an invariant.
+
+use crate::distributions::Random;
+use statistics::{CorruptState, CountedReading, DeviceState, Identity, LedgerPage, QuantileSketch, UtcDay};
+
+const INPUTS: u64 = 10_000_000;
+
+fn random_readings(random: &mut Random, length: u64) -> Vec<CountedReading> {
+    let period = [1, 1_000_000, 1_000_000_000, 60_000_000_000][random.below(4) as usize];
+    let jitter = [1, 1_000, 5_000_000][random.below(3) as usize];
+    let named = random.below(3);
+    let start = 1_700_000_000_000_000_000 - random.below(1 << 62) as i128 * 3;
+    let reading = |index: u64| {
+        let hash = random.bits();
+        let event_id_hash = (named == 1 || named == 2 && hash.is_multiple_of(2)).then_some(hash);
+        let timestamp_ns = start + i128::from(index) * period + i128::from(random.below(jitter));
+        let value = (random.normal() * 1_000.0).round() / 100.0;
+        let identity = Identity { timestamp_ns, event_id_hash };
+        CountedReading { identity, value, value_check: random.bits() as u16 }
+    };
+    (0..length).map(reading).collect()
+}
+
+/// A state as the aggregator would store it; one in four is past exactness, with a few frequent values.
+fn stored_state(random: &mut Random) -> DeviceState {
+    let mut state = DeviceState::new();
+    let coarse = random.below(4) == 0;
+    let heavy = [random.normal(), 21.5, (random.normal() * 100.0).round() / 10.0];
+    for _ in 0..random.below(4) + u64::from(coarse) {
+        let length = random.below(40) + 110 * u64::from(coarse);
+        let mut readings = random_readings(random, length);
+        for reading in readings.iter_mut().filter(|_| coarse) {
+            let place = random.below(6) as usize;
+            reading.value = heavy.get(place).copied().unwrap_or_else(|| random.normal() * 3.0);
+        }
+        state.count(&readings);
+        match random.below(3) {
+            0 => {
+                drop(state.spill("sensor-0001", 4_000));
+                if random.below(2) == 0 {
+                    state.pages_expire_after(random.bits() >> random.below(64));
+                }
+            }
+            1 => state.trim("sensor-0001"),
+            _ => {}
+        }
+    }
+    state
+}
+
+/// Flips bits, cuts short or lengthens.
+fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
+    for _ in 0..=random.below(3) {
+        match random.below(8) {
+            0 => bytes.truncate(random.below(bytes.len() as u64 + 1) as usize),
+            1 => bytes.push(random.bits() as u8),
+            2 if !bytes.is_empty() => {
+                let place = random.below(bytes.len() as u64) as usize;
+                bytes[place] = random.bits() as u8;
+            }
+            _ if !bytes.is_empty() => {
+                let place = random.below(bytes.len() as u64) as usize;
+                bytes[place] ^= 1 << random.below(8);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_sketch(bytes: &[u8]) -> bool {
+    let Ok(sketch) = QuantileSketch::decode(bytes, 448) else {
+        return false;
+    };
+    assert_eq!(sketch.encode(), bytes);
+    let quantiles = [0.0, 0.25, 0.5, 0.75, 1.0].map(|q| sketch.quantile(q));
+    assert!(quantiles.iter().all(|quantile| quantile.is_some() == (sketch.count() > 0)));
+    assert!(quantiles.iter().flatten().all(|quantile| quantile.is_finite()));
+    assert!(quantiles.is_sorted_by(|one, two| one <= two), "{quantiles:?}");
+    assert!((0.0..=1.0).contains(&sketch.rank_error_bound()));
+    true
+}
+
+fn check_state(bytes: &[u8]) -> bool {
+    let Ok(mut state) = DeviceState::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(state.encode(), bytes);
+    let summary = state.summary();
+    assert!(summary.mean >= summary.minimum && summary.mean <= summary.maximum);
+    assert!(summary.median >= summary.minimum && summary.median <= summary.maximum);
+    assert!((0.0..=1.0).contains(&state.median_rank_error_bound()));
+    assert!(summary.standard_deviation.is_none_or(|deviation| deviation >= 0.0 && deviation.is_finite()));
+    assert!(summary.first_timestamp_ns <= summary.last_timestamp_ns);
+    let years = -62_167_219_200_000_000_000..=253_402_300_799_999_999_999;
+    assert!([summary.first_timestamp_ns, summary.last_timestamp_ns].iter().flatten().all(|ns| years.contains(ns)));
+    assert!(state.floor_ns() <= summary.last_timestamp_ns && state.unledgered_floor_ns() <= state.floor_ns());
+    assert!(state.window_len() as u64 <= summary.count && summary.anomaly_count <= summary.count);
+    let pages = state.spill("sensor-0001", 100_000);
+    assert!(pages.iter().all(|page| check_page(&page.encode())));
+    true
+}
+
+fn check_page(bytes: &[u8]) -> bool {
+    let Ok(page) = LedgerPage::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(page.encode(), bytes);
+    assert!(page.len() > 0 && page.entries().is_sorted());
+    assert!(page.entries().iter().all(|(identity, _)| UtcDay::of(identity.timestamp_ns) == page.day()));
+    assert!(page.sort_key(1).starts_with(&LedgerPage::key_prefix(page.day())));
+    true
+}
+
+#[test]
+fn ten_million_inputs_neither_panic_nor_pass_with_a_broken_invariant() {
+    let mut random = Random(17);
+    let (mut inputs, mut accepted) = (0u64, [0u64; 3]);
+    let checks: [fn(&[u8]) -> bool; 3] = [check_sketch, check_state, check_page];
+    while inputs < INPUTS {
+        // What was stored, of each kind, then damaged copies of it and noise behind a valid version.
+        let state = stored_state(&mut random);
+        let mut sketch = QuantileSketch::new(48 + random.below(400) as usize);
+        (0..random.below(60)).for_each(|_| sketch.push((random.normal() * 50.0).round() / 10.0));
+        let pages = state.clone().spill("sensor-0001", 4_000);
+        let page = pages.first().map_or_else(|| vec![1], LedgerPage::encode);
+        let originals = [sketch.encode(), state.encode(), page];
+        for kind in 0..3 {
+            accepted[kind] += u64::from(checks[kind](&originals[kind]));
+            for _ in 0..40 {
+                let mut bytes = originals[kind].clone();
+                damage(&mut random, &mut bytes);
+                accepted[kind] += u64::from(checks[kind](&bytes));
+            }
+            for _ in 0..460 {
+                let length = random.below(48) as usize;
+                let mut bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
+                if let Some(version) = bytes.first_mut() {
+                    *version = 1 + (random.below(4) == 0) as u8;
+                }
+                accepted[kind] += u64::from(checks[kind](&bytes));
+            }
+            inputs += 501;
+        }
+    }
+    assert!(inputs >= 10_000_000);
+    // Enough gets past the parser for the invariants to have been tested.
+    assert!(accepted.iter().all(|count| *count > 10_000), "{accepted:?} of {inputs}");
+    println!("{inputs} inputs, accepted: {accepted:?} (sketch, state, page)");
+}
+
+#[test]
+fn another_version_and_an_overlong_sketch_say_so() {
+    assert_eq!(DeviceState::decode(&[9]), Err(CorruptState::UnknownVersion(9)));
+    assert_eq!(QuantileSketch::decode(&[2, 0], 448), Err(CorruptState::UnknownVersion(2)));
+    assert_eq!(LedgerPage::decode(&[0]), Err(CorruptState::UnknownVersion(0)));
+    assert_eq!(DeviceState::decode(&[]), Err(CorruptState::Truncated));
+    let overlong = QuantileSketch::decode(&[1; 449], 448);
+    assert_eq!(overlong, Err(CorruptState::TooLong { bytes: 449, cap: 448 }));
+}

@@ -1,0 +1,6 @@
+//! Readings, bodies and records, valid and not.
+
+mod bodies;
+mod kpl;
+mod stream_records;
+mod timestamps;
