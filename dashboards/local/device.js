@@ -150,7 +150,7 @@ function show(known) {
 
 function formatOf(field, digits) {
   if (/_timestamp$|_at$/.test(field)) return formatInstant;
-  if (/count$/.test(field)) return formatCount;
+  if (field.endsWith('count')) return formatCount;
   if (/^m(edian|inimum|aximum)$/.test(field)) return (number) => formatSent(number, 15);
   return (number) => formatValue(number, field === 'standard_deviation' ? 8 : digits);
 }

@@ -66,7 +66,7 @@ def target_directory():
 def function_zips(tools):
     """The zips that a user deploys, for this machine's processor, as docs/deploy.md builds them: aggregator's and curator's."""
     path = {"PATH": f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    build("the functions", [tools / "bin/cargo-lambda", "lambda", "build", "--release", "--x86-64", "--locked"], path)
+    build("the functions", [tools / "bin/cargo-lambda", "lambda", "build", "--profile", "function", "--x86-64", "--locked"], path)
     return [target_directory() / "lambda" / name / "bootstrap.zip" for name in ("aggregator", "curator")]
 
 
