@@ -6,7 +6,7 @@
 //! - **Fails**: with a status of the contract and `{"message":"…"}` that names what is wrong. Nothing answers 200
 //!   before the stream has said that it is stored, and no input makes it panic or answer 5xx.
 //!
-//! Routing is a table of a dozen exact paths ([`route`]), so there is no web framework: hyper serves the connections.
+//! Routing is a table of a dozen exact paths (`route`), so there is no web framework: hyper serves the connections.
 
 mod access;
 mod answer;

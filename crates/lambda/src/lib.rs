@@ -4,7 +4,7 @@
 //! - **Leaves**: a configuration ([`Variables`]), JSON logs, one document of metrics a batch ([`document`]).
 //! - **Fails**: with everything that is wrong with the configuration at once, in the log and to Lambda.
 //!
-//! With the feature `testing`, [`testing`] runs a function's binary as Lambda does.
+//! With the feature `testing`, `testing` runs a function's binary as Lambda does.
 
 mod init_error;
 mod log;

@@ -4,7 +4,7 @@
 //! - **Fails**: each trait has one error enum, split by what the caller does next: reject (permanent) or
 //!   retry (passing).
 //!
-//! With the feature `contract`, [`contract`] is the suite that every implementation runs from its own tests.
+//! With the feature `contract`, `contract` is the suite that every implementation runs from its own tests.
 
 mod archive;
 mod causes;
