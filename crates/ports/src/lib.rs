@@ -16,6 +16,7 @@ mod curated;
 mod dead_letter_queue;
 mod event_stream;
 mod message_queue;
+mod panics;
 mod statistics_store;
 
 pub use archive::{Archive, ArchiveError, ArchiveFolder, PutNew};
@@ -29,6 +30,7 @@ pub use event_stream::{
     StreamEntry, StreamError, StreamRecord,
 };
 pub use message_queue::{Message, MessageQueue, MessageQueueError};
+pub use panics::{ReadPanic, catch_panic};
 pub use statistics_store::{
     ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError,
     WriteError,
