@@ -2,6 +2,7 @@
 
 use crate::StorageFailure;
 use crate::checkpoints;
+use crate::marks::accepted_offset;
 use crate::record;
 use crate::shards::{Head, RECORDS, sequence_u64, shard_id};
 use crate::statistics::StatisticsParts;
@@ -17,13 +18,17 @@ use telemetry::RejectReason;
 /// `accepted` = `counted` + `duplicates` + the sum of `dead_letters`, across restarts too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accounting {
-    /// Readings in all records ever put, as [`telemetry::count_readings`] counts them.
+    /// Readings in all records ever put, as [`telemetry::count_readings`] counts them, and across a stream that was lost
+    /// those that had been processed.
     pub accepted: u64,
     /// Readings counted: the sum of every item's `count`.
     pub counted: u64,
     /// Readings that were processed and are neither counted nor dead letters. Derived: a batch may be delivered again,
     /// so that whoever counts duplicates as they pass counts some twice. While a batch is under way it may be too low.
     pub duplicates: u64,
+    /// Readings that are counted or dead letters beyond those that were processed. While a batch is under way there may
+    /// be some; where they stay with nothing pending, the files do not belong together.
+    pub unexplained: u64,
     /// Distinct dead letters ever sent, by reason; reasons without any are absent. Deleting a letter takes nothing away.
     pub dead_letters: BTreeMap<RejectReason, u64>,
     /// Readings in records after the checkpoints.
@@ -35,15 +40,19 @@ pub struct Accounting {
 pub(crate) fn accounting(stream: &StreamParts, statistics: &StatisticsParts) -> Result<Accounting, StorageFailure> {
     // Statistics first: what is processed meanwhile then shows as pending, and never as more than was accepted.
     let processed = statistics.database.read(|transaction| processed(transaction, stream.shards))?;
-    let (accepted, oldest) = stream.database.read(|transaction| accepted(transaction, &processed.through))?;
+    let (known, oldest) = stream.database.read(|transaction| accepted(transaction, &processed.through))?;
+    let offset = |readings: u64| u64::try_from(i128::from(readings) + i128::from(processed.offset)).unwrap_or_default();
+    let (accepted, processed_readings) = (offset(known), offset(processed.readings));
     let dead_letters = processed.dead_letters.values().sum::<u64>();
+    let explained = processed.counted + dead_letters;
     let backlog_age = oldest.map_or(0, |arrived_at| stream.clock.now().as_millisecond() - arrived_at);
     Ok(Accounting {
         accepted,
         counted: processed.counted,
-        duplicates: processed.readings.saturating_sub(processed.counted).saturating_sub(dead_letters),
+        duplicates: processed_readings.saturating_sub(explained),
+        unexplained: explained.saturating_sub(processed_readings),
         dead_letters: processed.dead_letters,
-        pending: accepted.saturating_sub(processed.readings),
+        pending: accepted.saturating_sub(processed_readings),
         // The clock may have been set back.
         backlog_age: Duration::from_millis(backlog_age.try_into().unwrap_or_default()),
     })
@@ -53,6 +62,8 @@ struct Processed {
     /// The last processed sequence of each shard, 0 where none is.
     through: Vec<u64>,
     readings: u64,
+    /// What the stream does not know of all accepted readings.
+    offset: i64,
     counted: u64,
     dead_letters: BTreeMap<RejectReason, u64>,
 }
@@ -67,7 +78,8 @@ fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, St
         }
     }
     let counted = total(&totals, COUNTED)?;
-    let mut processed = Processed { through: Vec::new(), readings: 0, counted, dead_letters };
+    let offset = accepted_offset(transaction)?;
+    let mut processed = Processed { through: Vec::new(), readings: 0, offset, counted, dead_letters };
     for shard in 0..shards {
         let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
         processed.through.push(checkpoint.map_or(0, |checkpoint| sequence_u64(checkpoint.sequence_number)));
@@ -87,8 +99,9 @@ fn accepted(transaction: &ReadTransaction, through: &[u64]) -> Result<(u64, Opti
             continue;
         }
         // There are at most 65,535 shards.
-        if let Some(stored) = records.get((shard as u16, (*through).max(trimmed_sequence) + 1))? {
-            let arrived_at = record::decode(stored.value())?.header.arrived_at;
+        let pending = (shard as u16, (*through).max(trimmed_sequence) + 1)..=(shard as u16, u64::MAX);
+        if let Some(stored) = records.range(pending)?.next() {
+            let arrived_at = record::decode(stored?.1.value())?.header.arrived_at;
             oldest = Some(oldest.map_or(arrived_at, |oldest| oldest.min(arrived_at)));
         }
     }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where objects grow before they have their name; in the same file system, so that the rename is atomic.
 const TEMPORARY: &str = ".tmp";
+/// The mark of the last start ([`crate::binding`]).
+const MARK: &str = ".run";
 /// S3's limit, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// The longest name of a file on the usual file systems, in bytes.
@@ -57,6 +59,21 @@ impl FileArchive {
         Ok(UnnamedObject { file: File::create_new(&path)?, path, archive: self.clone(), published: false })
     }
 
+    /// The mark that [`FileArchive::write_mark`] wrote, if any.
+    pub(crate) fn read_mark(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.shared.root.join(MARK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Writes the mark, durably, whole or not at all.
+    pub(crate) fn write_mark(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut object = self.begin()?;
+        object.file.write_all(bytes)?;
+        object.publish_at(&self.shared.root.join(MARK))
+    }
+
     /// As [`Archive::put`]. Blocking.
     pub(crate) fn put_blocking(&self, key: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         let mut object = self.begin().map_err(unavailable)?;
@@ -79,7 +96,7 @@ impl FileArchive {
         };
         let valid = key.len() <= KEY_BYTES_MAX
             && key.split('/').all(segment_is_valid)
-            && key.split('/').next() != Some(TEMPORARY);
+            && key.split('/').next().is_none_or(|first| ![TEMPORARY, MARK].contains(&first));
         if valid { Ok(self.shared.root.join(key)) } else { Err(ArchiveError::InvalidKey(key.to_owned())) }
     }
 }
@@ -94,22 +111,19 @@ pub(crate) struct UnnamedObject {
 
 impl UnnamedObject {
     /// Makes what was written durable, then visible under `key`, then makes that durable too.
-    pub(crate) fn publish(mut self, key: &str) -> Result<(), ArchiveError> {
+    pub(crate) fn publish(self, key: &str) -> Result<(), ArchiveError> {
         let target = self.archive.path(key)?;
-        let publish = || {
-            self.file.sync_all()?;
-            let folder = target.parent().unwrap_or(self.archive.root());
-            make_folders(folder)?;
-            fs::rename(&self.path, &target)?;
-            sync_folder(folder)
-        };
-        match publish() {
-            Ok(()) => {
-                self.published = true;
-                Ok(())
-            }
-            Err(error) => Err(archive_error(key, error)),
-        }
+        self.publish_at(&target).map_err(|error| archive_error(key, error))
+    }
+
+    fn publish_at(mut self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        let folder = target.parent().unwrap_or(self.archive.root());
+        make_folders(folder)?;
+        fs::rename(&self.path, target)?;
+        sync_folder(folder)?;
+        self.published = true;
+        Ok(())
     }
 }
 
@@ -190,7 +204,7 @@ impl Listing<'_> {
             let entry = entry?;
             let kind = entry.file_type()?;
             let Ok(mut name) = entry.file_name().into_string() else { continue };
-            if base.is_empty() && name == TEMPORARY {
+            if base.is_empty() && [TEMPORARY, MARK].contains(&name.as_str()) {
                 continue;
             }
             if kind.is_dir() {

@@ -5,6 +5,7 @@
 //! meets a failure opens the file anew: the last commit that reached the disk is what it then holds.
 
 use crate::StorageFailure;
+use ports::catch_panic;
 use redb::{Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -32,7 +33,7 @@ enum Handle {
 impl Database {
     /// Opens the file through `opener`; `name` stands in log messages.
     pub(crate) fn open(name: &'static str, opener: Opener) -> Result<Self, StorageFailure> {
-        let database = opener()?;
+        let database = contained(name, &opener)?;
         Ok(Database { name, opener, state: RwLock::new(State { handle: Handle::Open(database), generation: 0 }) })
     }
 
@@ -45,7 +46,13 @@ impl Database {
         match self.try_read(&read) {
             Err((failure, generation)) if is_of_the_file(&failure) => {
                 self.reopen(generation)?;
-                self.try_read(&read).map_err(|(failure, _)| failure)
+                let result = self.try_read(&read).map_err(|(failure, _)| failure);
+                if let Err(failure) = &result
+                    && failure.is_damage()
+                {
+                    tracing::error!(database = self.name, error = %root_cause(failure), "a database file is damaged");
+                }
+                result
             }
             result => result.map_err(|(failure, _)| failure),
         }
@@ -57,7 +64,9 @@ impl Database {
     ) -> Result<T, (StorageFailure, u64)> {
         let state = self.shared();
         let result = match &state.handle {
-            Handle::Open(database) => database.begin_read().map_err(StorageFailure::from).and_then(|txn| read(&txn)),
+            Handle::Open(database) => {
+                contained(self.name, || database.begin_read().map_err(StorageFailure::from).and_then(|txn| read(&txn)))
+            }
             Handle::Broken(failure) => Err(failure.clone()),
             Handle::Closed => Err(StorageFailure::Closed),
         };
@@ -80,7 +89,7 @@ impl Database {
         let (result, generation) = {
             let state = self.shared();
             let result = match &state.handle {
-                Handle::Open(database) => commit(database, write),
+                Handle::Open(database) => contained(self.name, || commit(database, write)),
                 Handle::Broken(failure) => Err(failure.clone()),
                 Handle::Closed => Err(StorageFailure::Closed),
             };
@@ -102,9 +111,10 @@ impl Database {
         if state.generation != generation || matches!(state.handle, Handle::Closed) {
             return Ok(());
         }
-        // The old handle holds the file's lock: it goes first.
-        state.handle = Handle::Broken(StorageFailure::Closed);
-        match (self.opener)() {
+        // The old handle holds the file's lock: it goes first. After a panic its own locks may be poisoned.
+        let old = std::mem::replace(&mut state.handle, Handle::Broken(StorageFailure::Closed));
+        let _ = catch_panic(|| drop(old));
+        match contained(self.name, &self.opener) {
             Ok(database) => {
                 state.handle = Handle::Open(database);
                 state.generation += 1;
@@ -117,11 +127,22 @@ impl Database {
         }
     }
 
+    /// Checks every page of the file, which takes as long as reading it.
+    pub(crate) fn check_pages(&self) -> Result<(), StorageFailure> {
+        let mut state = self.exclusive();
+        let Handle::Open(database) = &mut state.handle else { return Err(StorageFailure::Closed) };
+        match contained(self.name, || Ok(database.check_integrity()?)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StorageFailure::Damaged(format!("{}.redb: pages have wrong checksums", self.name).into())),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Closes the file, waiting for reads in progress. Everything afterwards fails with [`StorageFailure::Closed`].
     pub(crate) fn close(&self) {
         let handle = std::mem::replace(&mut self.exclusive().handle, Handle::Closed);
         if let Handle::Open(database) = handle
-            && let Err(error) = database.close()
+            && let Err(error) = contained(self.name, || Ok(database.close()?))
         {
             // Nothing is lost: every commit was on disk before it was answered.
             tracing::warn!(database = self.name, %error, "the database did not close cleanly");
@@ -136,6 +157,11 @@ impl Database {
     fn exclusive(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Runs `work`; what panics in it, which is redb over a page that was changed behind its back, fails by itself.
+fn contained<T>(name: &str, work: impl FnOnce() -> Result<T, StorageFailure>) -> Result<T, StorageFailure> {
+    catch_panic(work).unwrap_or_else(|panic| Err(StorageFailure::Damaged(format!("{name}.redb: {panic}").into())))
 }
 
 /// One durable transaction.
@@ -157,7 +183,7 @@ fn commit<T>(
 
 /// Whether opening the file anew may help.
 fn is_of_the_file(failure: &StorageFailure) -> bool {
-    matches!(failure, StorageFailure::Database(_))
+    matches!(failure, StorageFailure::Database(_) | StorageFailure::Damaged(_))
 }
 
 fn root_cause(failure: &StorageFailure) -> String {

@@ -26,6 +26,19 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// A database file is damaged, or is a copy that was made while a program wrote to it.
+    #[error(
+        "{} is damaged, or was copied while `streamgauge up` was running; restore it from a copy that `streamgauge \
+         backup` made, or make a new directory with `streamgauge archive rebuild`",
+        path.display()
+    )]
+    Damaged {
+        /// The database's file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: StorageFailure,
+    },
     /// A database file could not be opened, or was written by another version.
     #[error("cannot open the database {}", path.display())]
     Database {
@@ -37,6 +50,18 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    pub(crate) fn of_database(directory: PathBuf, path: PathBuf, source: StorageFailure) -> Self {
+        match source {
+            StorageFailure::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => {
+                OpenError::Locked { directory }
+            }
+            source if source.is_damage() => OpenError::Damaged { path, source },
+            source => OpenError::Database { path, source },
+        }
+    }
+}
+
 /// Why an operation failed. One failure is the answer to everybody who waited for the same commit, so it can be cloned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageFailure {
@@ -46,6 +71,17 @@ pub enum StorageFailure {
     /// A file of the archive.
     #[error("the file system failed")]
     Io(#[source] Arc<io::Error>),
+    /// The file was written by another version of this program.
+    #[error("the file has version {found}, this program knows version {known}")]
+    OtherVersion {
+        /// The file's.
+        found: u64,
+        /// The program's.
+        known: u64,
+    },
+    /// The database file's content isn't what was written to it.
+    #[error("the file is damaged: {0}")]
+    Damaged(Arc<str>),
     /// More bytes wait to be written than the queue holds.
     #[error("the write queue is full")]
     QueueFull,
@@ -64,6 +100,15 @@ pub enum StorageFailure {
 }
 
 impl StorageFailure {
+    /// Whether the database file is damaged, so that trying again does not help.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            StorageFailure::Damaged(_) | StorageFailure::Corrupt(_) => true,
+            StorageFailure::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            _ => false,
+        }
+    }
+
     pub(crate) fn boxed(self) -> Box<dyn Error + Send + Sync> {
         Box::new(self)
     }

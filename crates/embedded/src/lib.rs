@@ -13,6 +13,7 @@
 
 mod accounting;
 mod archive;
+mod binding;
 mod checkpoints;
 mod curated;
 mod database;
@@ -21,6 +22,7 @@ mod dead_letters;
 mod disk_full_tests;
 mod failure;
 mod item;
+mod marks;
 mod raw_archive;
 mod record;
 mod shards;

@@ -1,14 +1,14 @@
 //! The raw archive: every record's data, as it is, in gzip files by the hour of arrival.
 //!
 //! An object holds successive records of one shard, and its name says which:
-//! `raw/dt=2026-01-31/hour=13/STREAM-CREATED-SHARD-FIRST-LAST.gz`, CREATED being the stream's creation in milliseconds,
-//! so that a stream made anew beside an old archive cannot take its names for its own. First the object is durable, then
-//! the shard's cursor: after a crash between the two, the name tells that only the cursor has to move.
+//! `raw/dt=2026-01-31/hour=13/STREAM-CREATED-SHARD-FIRST-LAST.gz`, CREATED being the stream's creation in milliseconds.
+//! FIRST and LAST are sequence numbers of one epoch, and no epoch gives a number twice ([`crate::binding`]). First the
+//! object is durable, then the shard's cursor: where a name says that an object has a record, only the cursor has to move.
 
 use crate::StorageFailure;
 use crate::archive::FileArchive;
 use crate::record::{self, instant};
-use crate::shards::{ARCHIVE_CURSORS, Head, RECORDS, SHARDS, shard_id};
+use crate::shards::{ARCHIVE_CURSORS, Head, RECORDS, SHARDS, epoch_of, shard_id};
 use crate::stream::StreamParts;
 use crate::stream_journal::{StreamOperation, read_heads};
 use flate2::Compression;
@@ -89,10 +89,10 @@ pub(crate) async fn archive_raw(
                 Next::Idle => break,
             };
             let object = Object { shard, first, through: head.sequence, arrived_at };
-            let last = write_object(stream, archive, object, limits.max_bytes).await?;
-            stream.writer.write(StreamOperation::Archived { shard, sequence: last }, 64).await?;
+            let written = write_object(stream, archive, object, limits.max_bytes).await?;
+            stream.writer.write(StreamOperation::Archived { shard, sequence: written.last }, 64).await?;
             run.objects += 1;
-            run.records += last + 1 - first;
+            run.records += written.records;
         }
     }
     Ok(run)
@@ -117,15 +117,16 @@ fn next(
         let newest = transaction.open_table(SHARDS)?.get(shard)?.map_or(0, |row| Head::from_row(row.value()).sequence);
         return Ok(if newest > archived { Next::DueIn(HOUR_MILLISECONDS) } else { Next::Idle });
     }
-    let first = archived + 1;
-    let stored = transaction.open_table(RECORDS)?.get((shard, first))?;
-    let stored =
-        stored.ok_or_else(|| StorageFailure::Corrupt(format!("record {first} of shard {shard} is missing")))?;
-    let arrived_at = record::decode(stored.value())?.header.arrived_at;
+    let records = transaction.open_table(RECORDS)?;
+    let stored = records.range((shard, archived + 1)..=(shard, head.sequence))?.next().transpose()?;
+    let missing = || StorageFailure::Corrupt(format!("records after {archived} of shard {shard} are missing"));
+    let (key, value) = stored.ok_or_else(missing)?;
+    let first = key.value().1;
+    let arrived_at = record::decode(value.value())?.header.arrived_at;
     let max_age = i64::try_from(limits.max_age.as_millis()).unwrap_or(i64::MAX);
     let hour_ends = (arrived_at.div_euclid(HOUR_MILLISECONDS) + 1) * HOUR_MILLISECONDS;
     let due_at = arrived_at.saturating_add(max_age).min(hour_ends);
-    // What came ahead of the clock is due at once: the clock has been set back, and would not tell for long.
+    // A record dated ahead of the clock is due at once: the clock was set back, and would take long to reach it.
     let ahead = arrived_at > now.saturating_add(max_age);
     if flush || ahead || due_at <= now || head.bytes - archived_bytes >= limits.max_bytes {
         return Ok(Next::Due { first, arrived_at });
@@ -133,7 +134,7 @@ fn next(
     Ok(Next::DueIn(due_at - now))
 }
 
-/// What is to be written: records from `first` on, at most through `through`, of the hour of `arrived_at`.
+/// What is to be written: records of one epoch from `first` on, at most through `through`, of the hour of `arrived_at`.
 #[derive(Clone, Copy)]
 struct Object {
     shard: u16,
@@ -142,13 +143,19 @@ struct Object {
     arrived_at: i64,
 }
 
-/// Writes the object, unless a run before the last crash has; the last record in it.
+/// Which records an object has.
+struct Written {
+    last: u64,
+    records: u64,
+}
+
+/// Writes the object, unless an earlier run has.
 async fn write_object(
     stream: &Arc<StreamParts>,
     archive: &FileArchive,
     object: Object,
     max_bytes: u64,
-) -> Result<u64, StorageFailure> {
+) -> Result<Written, StorageFailure> {
     let (stream, archive) = (Arc::clone(stream), archive.clone());
     // The guard goes with the work: should the caller give up waiting, the next call still waits for this object to be
     // written, and then finds it.
@@ -165,50 +172,66 @@ fn write_blocking(
     archive: &FileArchive,
     object: Object,
     max_bytes: u64,
-) -> Result<u64, StorageFailure> {
+) -> Result<Written, StorageFailure> {
     let Object { shard, first, arrived_at, .. } = object;
     let arrived = instant(arrived_at);
     let (name, created_at, shard_id) = (&stream.name, stream.created_at, shard_id(shard));
-    let base = format!(
-        "raw/dt={}/hour={:02}/{name}-{created_at}-{shard_id}-{first:020}-",
-        arrived.utc_date(),
-        arrived.utc_hour()
-    );
-    if let Some(key) = archive.list_blocking(&base, None, 1)?.first() {
-        let last = key[base.len()..].strip_suffix(".gz").and_then(|last| last.parse().ok());
-        return last
-            .filter(|last| (first..=object.through).contains(last))
-            .ok_or_else(|| StorageFailure::Corrupt(format!("archive object `{key}` is not of this stream")));
+    let base = format!("raw/dt={}/hour={:02}/{name}-{created_at}-{shard_id}-", arrived.utc_date(), arrived.utc_hour());
+    // A crash came before the cursor's transaction, or the stream was restored. No epoch gives a number twice, so the
+    // object has the same records.
+    if let Some(last) = written_before(&archive.list_blocking(&base, None, usize::MAX)?, &base, first) {
+        return stream.database.read(|transaction| kept_through(transaction, object, last));
     }
     let mut unnamed = archive.begin()?;
     let mut encoder = GzEncoder::new(BufWriter::new(&mut unnamed.file), Compression::fast());
-    let mut written = 0;
-    let mut last = first - 1;
+    let mut bytes = 0;
+    let mut written = Written { last: first - 1, records: 0 };
     loop {
         let chunk = stream.database.read(|transaction| {
-            read_chunk(transaction, Object { first: last + 1, ..object }, max_bytes.saturating_sub(written))
+            read_chunk(transaction, Object { first: written.last + 1, ..object }, max_bytes.saturating_sub(bytes))
         })?;
         encoder.write_all(&chunk.lines)?;
-        written += chunk.lines.len() as u64;
-        last = chunk.last;
+        bytes += chunk.lines.len() as u64;
+        written = Written { last: chunk.last, records: written.records + chunk.records };
         if chunk.ended {
             break;
         }
     }
     encoder.finish()?.into_inner().map_err(|error| error.into_error())?;
-    unnamed.publish(&format!("{base}{last:020}.gz")).map_err(|error| match error {
+    let last = written.last;
+    unnamed.publish(&format!("{base}{first:020}-{last:020}.gz")).map_err(|error| match error {
         ArchiveError::Unavailable(source) => match source.downcast::<StorageFailure>() {
             Ok(failure) => *failure,
             Err(other) => std::io::Error::other(other).into(),
         },
         invalid @ ArchiveError::InvalidKey(_) => std::io::Error::other(invalid).into(),
     })?;
-    Ok(last)
+    Ok(written)
+}
+
+/// The last record of the object that has record `first`, by the names `BASEFIRST-LAST.gz`.
+fn written_before(keys: &[String], base: &str, first: u64) -> Option<u64> {
+    let range = |key: &String| {
+        let (first, last) = key.strip_prefix(base)?.strip_suffix(".gz")?.split_once('-')?;
+        Some(first.parse().ok()?..=last.parse::<u64>().ok()?)
+    };
+    keys.iter().filter_map(range).find(|range| range.contains(&first)).map(|range| *range.end())
+}
+
+/// Those of the records through `last` that the stream has.
+fn kept_through(transaction: &ReadTransaction, object: Object, last: u64) -> Result<Written, StorageFailure> {
+    let through = last.min(object.through);
+    let mut written = Written { last: object.first, records: 0 };
+    for stored in transaction.open_table(RECORDS)?.range((object.shard, object.first)..=(object.shard, through))? {
+        written = Written { last: stored?.0.value().1, records: written.records + 1 };
+    }
+    Ok(written)
 }
 
 struct Chunk {
     lines: Vec<u8>,
     last: u64,
+    records: u64,
     /// The object is complete with this chunk.
     ended: bool,
 }
@@ -216,16 +239,19 @@ struct Chunk {
 /// The object's records from its first on, as lines, until the chunk is full or the object has `room` no more.
 fn read_chunk(transaction: &ReadTransaction, object: Object, room: u64) -> Result<Chunk, StorageFailure> {
     let hour = object.arrived_at.div_euclid(HOUR_MILLISECONDS);
-    let mut chunk = Chunk { lines: Vec::new(), last: object.first - 1, ended: true };
+    let mut chunk = Chunk { lines: Vec::new(), last: object.first - 1, records: 0, ended: true };
     let range = (object.shard, object.first)..=(object.shard, object.through);
     for stored in transaction.open_table(RECORDS)?.range(range)? {
         let (key, value) = stored?;
         let record = record::decode(value.value())?;
-        if record.header.arrived_at.div_euclid(HOUR_MILLISECONDS) != hour {
+        let sequence = key.value().1;
+        let is_of_epoch = epoch_of(sequence) == epoch_of(object.first);
+        if record.header.arrived_at.div_euclid(HOUR_MILLISECONDS) != hour || !is_of_epoch {
             break;
         }
         telemetry::push_lines(record.data, &mut chunk.lines);
-        chunk.last = key.value().1;
+        chunk.last = sequence;
+        chunk.records += 1;
         if chunk.lines.len() as u64 >= room {
             break;
         }

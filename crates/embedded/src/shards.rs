@@ -10,7 +10,8 @@ pub(crate) const RECORDS: TableDefinition<(u16, u64), &[u8]> = TableDefinition::
 pub(crate) const SHARDS: TableDefinition<u16, HeadRow> = TableDefinition::new("shards");
 /// shard -> the last archived sequence and the data bytes up to it.
 pub(crate) const ARCHIVE_CURSORS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("archive_cursors");
-/// name -> number: the form's version, the number of shards, when the stream was created.
+/// name -> number: the form's version, the number of shards, when the stream was created, the epoch, and the mark of
+/// [`crate::binding`].
 pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 pub(crate) type HeadRow = (u64, i64, u64, u64, u64, u64);
@@ -20,7 +21,7 @@ pub(crate) type HeadRow = (u64, i64, u64, u64, u64, u64);
 pub(crate) struct Head {
     /// The newest record's sequence number; 0 before the first.
     pub(crate) sequence: u64,
-    /// When it arrived, in milliseconds since the Unix epoch.
+    /// When it arrived, in milliseconds since the Unix epoch; a record before it may have arrived later by the clock.
     pub(crate) arrived_at: i64,
     /// Readings ever put.
     pub(crate) readings: u64,
@@ -41,6 +42,21 @@ impl Head {
     pub(crate) fn to_row(self) -> HeadRow {
         (self.sequence, self.arrived_at, self.readings, self.bytes, self.trimmed_sequence, self.trimmed_readings)
     }
+}
+
+/// A sequence number is an epoch and a counter of this many bits: 10,000 records a second fill it in 55 years.
+const COUNTER_BITS: u32 = 44;
+/// The last epoch.
+pub(crate) const EPOCH_MAX: u64 = (1 << (u64::BITS - COUNTER_BITS)) - 1;
+
+/// The epoch of a sequence number. Within one epoch a shard's numbers have no gap.
+pub(crate) fn epoch_of(sequence: u64) -> u64 {
+    sequence >> COUNTER_BITS
+}
+
+/// The sequence number after `newest`, in `epoch` at least.
+pub(crate) fn next_sequence(newest: u64, epoch: u64) -> u64 {
+    (newest + 1).max((epoch << COUNTER_BITS) + 1)
 }
 
 /// The shard of a partition key: its MD5 as a 128-bit number, and the whole range split evenly, as Kinesis does for a
@@ -115,6 +131,16 @@ mod tests {
         fn sequence_numbers_of_64_bits_come_back(sequence: u64) {
             prop_assert_eq!(sequence_u64(SequenceNumber::from(sequence)), sequence);
         }
+    }
+
+    #[test]
+    fn a_higher_epoch_starts_its_own_numbers_and_keeps_the_order() {
+        assert_eq!(next_sequence(0, 0), 1);
+        assert_eq!(next_sequence(25, 0), 26);
+        assert_eq!(next_sequence(25, 1), 17_592_186_044_417);
+        assert_eq!(next_sequence(next_sequence(25, 1), 1), 17_592_186_044_418);
+        assert_eq!([25, next_sequence(25, 1)].map(epoch_of), [0, 1]);
+        assert_eq!(epoch_of(next_sequence(25, EPOCH_MAX)), 1_048_575);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use crate::StorageFailure;
 use crate::database::Database;
 use crate::item::{decode_item, decode_page};
-use crate::statistics_journal::{ITEMS, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
+use crate::marks;
+use crate::statistics_journal::{ITEMS, META, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
 use crate::storage::DirectoryLock;
 use crate::writer::Writer;
 use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
@@ -27,6 +28,7 @@ impl Drop for StatisticsParts {
 impl StatisticsParts {
     pub(crate) fn close(&self) {
         self.writer.stop();
+        marks::note_closed(&self.database, META);
         self.database.close();
     }
 

@@ -2,9 +2,11 @@
 
 use crate::accounting::{Accounting, accounting};
 use crate::archive::FileArchive;
+use crate::binding::{Binding, StreamSide, bind};
 use crate::checkpoints::EmbeddedCheckpoints;
 use crate::database::Database;
 use crate::dead_letters::EmbeddedDeadLetterQueue;
+use crate::marks;
 use crate::raw_archive::{ArchiveLimits, ArchiveRun, archive_raw};
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, SHARDS};
 use crate::statistics::{EmbeddedStatisticsStore, StatisticsParts};
@@ -16,6 +18,7 @@ use crate::trim::trim;
 use crate::writer::Writer;
 use crate::{OpenError, StorageFailure};
 use ports::{Clock, SystemClock};
+use redb::backends::FileBackend;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,17 +89,21 @@ pub struct EmbeddedStorage {
     statistics: Arc<StatisticsParts>,
     archive: FileArchive,
     retention: Duration,
+    warnings: Arc<[String]>,
     lock: Arc<DirectoryLock>,
 }
 
 impl EmbeddedStorage {
-    /// Opens `data_dir`, and makes it if there is none.
+    /// Opens `data_dir`, and makes it if there is none. Where its files do not belong together, because one was lost or
+    /// restored, [`EmbeddedStorage::warnings`] says so.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(data_dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let open_file =
-            |path: &Path, cache_bytes| Ok(redb::Database::builder().set_cache_size(cache_bytes).create(path)?);
+        let open_file = |path: &Path, cache_bytes| {
+            let file = private_file().read(true).open(path)?;
+            Ok(redb::Database::builder().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?)
+        };
         Self::open_with(data_dir, options, Arc::new(open_file))
     }
 
@@ -104,22 +111,57 @@ impl EmbeddedStorage {
     pub(crate) fn open_with(data_dir: &Path, options: Options, open_file: OpenFile) -> Result<Self, OpenError> {
         options.check()?;
         let lock = Arc::new(DirectoryLock::acquire(data_dir)?);
+        let (stream_path, statistics_path) = (data_dir.join("stream.redb"), data_dir.join("statistics.redb"));
+        let fails = |path: &Path| {
+            let (path, directory) = (path.to_owned(), data_dir.to_owned());
+            move |source| OpenError::of_database(directory, path, source)
+        };
+        // redb locks its files, also where the lock file was deleted: another program's archive is left alone.
+        let statistics = open_database("statistics", &statistics_path, options.statistics_cache_bytes, &open_file)
+            .and_then(|database| prepare_statistics(&database, &statistics_path).map(|()| database))
+            .map_err(fails(&statistics_path))?;
+        let stream = open_database("stream", &stream_path, options.stream_cache_bytes, &open_file)
+            .and_then(|database| prepare_stream(&database, &stream_path, &options).map(|form| (database, form)));
+        let (stream, form) = stream.map_err(fails(&stream_path))?;
         let archive = data_dir.join("archive");
         let archive = FileArchive::open(&archive).map_err(|source| OpenError::Io { path: archive, source })?;
-        let path = data_dir.join("stream.redb");
-        let stream = open_stream(&path, &options, &open_file, Arc::clone(&lock))
-            .map_err(|source| OpenError::Database { path, source })?;
-        let path = data_dir.join("statistics.redb");
-        let statistics = open_statistics(&path, &options, &open_file, Arc::clone(&lock))
-            .map_err(|source| OpenError::Database { path, source })?;
-        // The names of the files just made, and of the folder itself.
-        for folder in [data_dir, data_dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))] {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|source| OpenError::Io { path: folder.to_owned(), source })?;
-        }
+
+        let side = stream.read(|transaction| marks::stream_side(transaction, form.shards));
+        let side = side.map_err(fails(&stream_path))?;
+        let binding = bind_statistics(&statistics, &side, form, &archive).map_err(fails(&statistics_path))?;
+        let mark = binding.mark;
+        stream
+            .write(|transaction| {
+                marks::note_open(transaction, STREAM_META, &stream_path)?;
+                marks::mark_stream(transaction, &binding, &side)
+            })
+            .map_err(fails(&stream_path))?;
+        archive
+            .write_mark(marks::mark_text(mark).as_bytes())
+            .map_err(|source| OpenError::Io { path: archive.root().to_owned(), source })?;
+        statistics
+            .write(|transaction| {
+                marks::note_open(transaction, tables::META, &statistics_path)?;
+                marks::finish(transaction, mark)
+            })
+            .map_err(fails(&statistics_path))?;
+
+        let stream =
+            start_stream(stream, form, mark.epoch, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
+        let writer =
+            Writer::start("statistics-writer", Arc::clone(&statistics), StatisticsJournal, options.queue_bytes)
+                .map_err(|source| OpenError::Io { path: statistics_path, source })?;
+        let statistics = StatisticsParts { database: statistics, writer, _lock: Arc::clone(&lock) };
+        sync_names(data_dir)?;
+        let warnings = binding.findings.iter().map(|finding| finding.text()).collect();
         let (stream, statistics) = (Arc::new(stream), Arc::new(statistics));
-        Ok(EmbeddedStorage { stream, statistics, archive, retention: options.retention, lock })
+        Ok(EmbeddedStorage { stream, statistics, archive, retention: options.retention, warnings, lock })
+    }
+
+    /// What opening found about files that were lost or restored, in whole sentences for the operator. Said once: the
+    /// next opening finds the files bound together.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The stream.
@@ -208,9 +250,12 @@ impl DirectoryLock {
             let path = PathBuf::from(path);
             move |source| OpenError::Io { path, source }
         };
-        fs::create_dir_all(directory).map_err(io_error(directory))?;
+        let mut folders = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+        folders.recursive(true).create(directory).map_err(io_error(directory))?;
         let path = directory.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
+        let file = private_file().open(&path).map_err(io_error(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(DirectoryLock(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: directory.to_owned() }),
@@ -222,6 +267,25 @@ impl DirectoryLock {
         // It also ends when the file is closed.
         let _ = self.0.unlock();
     }
+}
+
+/// A file to write, made if there is none, for its owner alone.
+fn private_file() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes the names of the files just made durable, and of the directory itself.
+fn sync_names(data_dir: &Path) -> Result<(), OpenError> {
+    for folder in [data_dir, data_dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))] {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| OpenError::Io { path: folder.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 fn open_database(
@@ -238,18 +302,32 @@ fn check_version(version: u64) -> Result<(), StorageFailure> {
     if version == FORM_VERSION {
         return Ok(());
     }
-    Err(StorageFailure::Corrupt(format!(
-        "version {version} of the file's form, where this program knows {FORM_VERSION}"
-    )))
+    Err(StorageFailure::OtherVersion { found: version, known: FORM_VERSION })
 }
 
-fn open_stream(
+/// A file that was copied while it was in use may be of two halves that do not fit.
+fn check_copy(
+    database: &Database,
+    meta: redb::TableDefinition<&'static str, u64>,
     path: &Path,
-    options: &Options,
-    open_file: &OpenFile,
-    lock: Arc<DirectoryLock>,
-) -> Result<StreamParts, StorageFailure> {
-    let database = open_database("stream", path, options.stream_cache_bytes, open_file)?;
+) -> Result<(), StorageFailure> {
+    if !marks::is_live_copy(database, meta, path)? {
+        return Ok(());
+    }
+    tracing::info!(file = %path.display(), "the file is a copy of one that was in use; checking all of it");
+    database.check_pages()
+}
+
+/// What a stream's file was made with.
+#[derive(Clone, Copy)]
+struct StreamForm {
+    shards: u16,
+    created_at: u64,
+}
+
+/// Checks the stream's file, and gives it its tables if it is new.
+fn prepare_stream(database: &Database, path: &Path, options: &Options) -> Result<StreamForm, StorageFailure> {
+    check_copy(database, STREAM_META, path)?;
     let read_meta = |transaction: &redb::ReadTransaction| {
         let meta = match transaction.open_table(STREAM_META) {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -277,52 +355,68 @@ fn open_stream(
         })?,
     };
     let shards = u16::try_from(shards).map_err(|_| StorageFailure::Corrupt(format!("a stream of {shards} shards")))?;
-    let heads = database.read(|transaction| read_heads(transaction, shards.into()))?;
+    Ok(StreamForm { shards, created_at })
+}
+
+fn start_stream(
+    database: Arc<Database>,
+    form: StreamForm,
+    epoch: u64,
+    options: &Options,
+    lock: Arc<DirectoryLock>,
+) -> Result<StreamParts, StorageFailure> {
+    let heads = database.read(|transaction| read_heads(transaction, form.shards.into()))?;
     let (senders, receivers) = heads.into_iter().map(watch::channel).unzip();
-    let journal = StreamJournal::new(Arc::clone(&options.clock), senders);
+    let journal = StreamJournal::new(Arc::clone(&options.clock), epoch, senders);
     let writer = Writer::start("stream-writer", Arc::clone(&database), journal, options.queue_bytes)?;
     Ok(StreamParts {
         database,
         writer,
         heads: receivers,
-        shards,
+        shards: form.shards,
         name: options.stream_name.clone(),
-        created_at,
+        created_at: form.created_at,
         clock: Arc::clone(&options.clock),
         archiving: Arc::default(),
         _lock: lock,
     })
 }
 
-fn open_statistics(
-    path: &Path,
-    options: &Options,
-    open_file: &OpenFile,
-    lock: Arc<DirectoryLock>,
-) -> Result<StatisticsParts, StorageFailure> {
-    let database = open_database("statistics", path, options.statistics_cache_bytes, open_file)?;
+/// Checks the statistics' file, and gives it its tables if it is new.
+fn prepare_statistics(database: &Database, path: &Path) -> Result<(), StorageFailure> {
+    check_copy(database, tables::META, path)?;
     let version = database.read(|transaction| match transaction.open_table(tables::META) {
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
         meta => Ok(Some(meta?.get("version")?.map_or(0, |stored| stored.value()))),
     })?;
-    match version {
-        Some(version) => {
-            check_version(version)?;
-            crate::curated::begin(&database)?;
-        }
-        None => database.write(|transaction| {
-            transaction.open_table(tables::ITEMS)?;
-            transaction.open_table(tables::UNCURATED)?;
-            transaction.open_table(tables::PAGES)?;
-            transaction.open_table(tables::LETTERS)?;
-            transaction.open_table(tables::LETTER_INDEX)?;
-            transaction.open_table(tables::KNOWN_LETTERS)?;
-            transaction.open_table(tables::CHECKPOINTS)?;
-            transaction.open_table(tables::TOTALS)?;
-            transaction.open_table(tables::META)?.insert("version", FORM_VERSION)?;
-            Ok(())
-        })?,
+    if let Some(version) = version {
+        check_version(version)?;
+        return crate::curated::begin(database);
     }
-    let writer = Writer::start("statistics-writer", Arc::clone(&database), StatisticsJournal, options.queue_bytes)?;
-    Ok(StatisticsParts { database, writer, _lock: lock })
+    database.write(|transaction| {
+        transaction.open_table(tables::ITEMS)?;
+        transaction.open_table(tables::UNCURATED)?;
+        transaction.open_table(tables::PAGES)?;
+        transaction.open_table(tables::LETTERS)?;
+        transaction.open_table(tables::LETTER_INDEX)?;
+        transaction.open_table(tables::KNOWN_LETTERS)?;
+        transaction.open_table(tables::CHECKPOINTS)?;
+        transaction.open_table(tables::TOTALS)?;
+        transaction.open_table(tables::META)?.insert("version", FORM_VERSION)?;
+        Ok(())
+    })
+}
+
+/// Compares the files' marks, and writes into the statistics what follows.
+fn bind_statistics(
+    statistics: &Database,
+    stream: &StreamSide,
+    form: StreamForm,
+    archive: &FileArchive,
+) -> Result<Binding, StorageFailure> {
+    let side = statistics.read(|transaction| marks::statistics_side(transaction, form.shards))?;
+    let archived = archive.read_mark()?.map(|text| marks::parse_mark(&text));
+    let binding = bind(&side, stream, archived, rand::random());
+    statistics.write(|transaction| marks::begin(transaction, &binding, form.created_at))?;
+    Ok(binding)
 }

@@ -2,8 +2,9 @@
 
 use crate::StorageFailure;
 use crate::database::Database;
+use crate::marks;
 use crate::record::{self, instant};
-use crate::shards::{Head, RECORDS, SHARDS, sequence_u64, shard_id, shard_number, shard_of};
+use crate::shards::{Head, META, RECORDS, SHARDS, sequence_u64, shard_id, shard_number, shard_of};
 use crate::storage::DirectoryLock;
 use crate::stream_journal::{PreparedEntry, StreamJournal, StreamOperation};
 use crate::writer::Writer;
@@ -41,6 +42,7 @@ pub(crate) struct StreamParts {
 impl StreamParts {
     pub(crate) fn close(&self) {
         self.writer.stop();
+        marks::note_closed(&self.database, META);
         self.database.close();
     }
 }
@@ -80,6 +82,24 @@ impl EmbeddedStream {
 
     fn shard(&self, id: &ShardId) -> Result<u16, StreamError> {
         shard_number(id, self.parts.shards).ok_or_else(|| StreamError::NoSuchShard(id.clone()))
+    }
+
+    /// Returns once a record is there that arrived at `at` or later.
+    async fn arrived_available(&self, shard: u16, at: i64, mut heads: watch::Receiver<Head>) {
+        let mut from = 0;
+        loop {
+            let newest = heads.borrow_and_update().sequence;
+            let database = Arc::clone(&self.parts.database);
+            let find = move || database.read(|read| first_at(&read.open_table(RECORDS)?, shard, from, at));
+            match tokio::task::spawn_blocking(find).await {
+                Ok(Ok(None)) => from = newest + 1,
+                // A read that fails is the caller's to report.
+                _ => return,
+            }
+            if heads.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -129,7 +149,8 @@ impl EventStream for EmbeddedStream {
     }
 
     async fn records_available(&self, shard: &ShardId, position: Position) {
-        let Some(heads) = self.shard(shard).ok().and_then(|shard| self.parts.heads.get(usize::from(shard))) else {
+        let Ok(shard) = self.shard(shard) else { return };
+        let Some(heads) = self.parts.heads.get(usize::from(shard)) else {
             // There will never be a record; the caller learns why when it reads.
             return;
         };
@@ -139,13 +160,9 @@ impl EventStream for EmbeddedStream {
             Position::Latest => heads.borrow().sequence.saturating_add(1),
             Position::AtSequenceNumber(at) => sequence_u64(at),
             Position::AfterSequenceNumber(after) => sequence_u64(after).saturating_add(1),
-            Position::AtTimestamp(at) => {
-                let at = ceiling_millisecond(at);
-                // The sender lives as long as the stream; once it is gone there is nothing to wait for.
-                let _ = heads.wait_for(|head| head.sequence > 0 && head.arrived_at >= at).await;
-                return;
-            }
+            Position::AtTimestamp(at) => return self.arrived_available(shard, ceiling_millisecond(at), heads).await,
         };
+        // The sender lives as long as the stream; once it is gone there is nothing to wait for.
         let _ = heads.wait_for(|head| head.sequence >= wanted).await;
     }
 }
@@ -173,7 +190,7 @@ fn read_page(
         Position::Latest => head.sequence + 1,
         Position::AtSequenceNumber(at) => sequence_u64(at).max(oldest),
         Position::AfterSequenceNumber(after) => sequence_u64(after).saturating_add(1).max(oldest),
-        Position::AtTimestamp(at) => first_at(&records, shard, head, ceiling_millisecond(at))?,
+        Position::AtTimestamp(at) => first_at(&records, shard, oldest, ceiling_millisecond(at))?.unwrap_or(u64::MAX),
     };
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -198,21 +215,14 @@ fn read_page(
     Ok(RecordsPage { records: page, next: Some(next), behind_latest: Duration::from_millis(behind) })
 }
 
-/// The first kept record that arrived at `at` or later: sequence numbers have no gaps and arrival never falls, so a
-/// binary search finds it.
-pub(crate) fn first_at(records: &Records, shard: u16, head: Head, at: i64) -> Result<u64, StorageFailure> {
-    let (mut low, mut high) = (head.trimmed_sequence + 1, head.sequence + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let arrived_at = match records.get((shard, middle))? {
-            Some(stored) => record::decode(stored.value())?.header.arrived_at,
-            None => return Err(StorageFailure::Corrupt(format!("record {middle} of shard {shard} is missing"))),
-        };
-        if arrived_at < at {
-            low = middle + 1;
-        } else {
-            high = middle;
+/// The first record from `from` on that arrived at `at` or later. Arrival follows the clock, which may be set back: every
+/// record has to be looked at.
+fn first_at(records: &Records, shard: u16, from: u64, at: i64) -> Result<Option<u64>, StorageFailure> {
+    for stored in records.range((shard, from)..=(shard, u64::MAX))? {
+        let (key, value) = stored?;
+        if record::decode(value.value())?.header.arrived_at >= at {
+            return Ok(Some(key.value().1));
         }
     }
-    Ok(low)
+    Ok(None)
 }

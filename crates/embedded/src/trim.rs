@@ -3,10 +3,12 @@
 use crate::StorageFailure;
 use crate::checkpoints;
 use crate::raw_archive::cursor;
+use crate::record;
 use crate::shards::{Head, RECORDS, SHARDS, sequence_u64, shard_id};
 use crate::statistics::StatisticsParts;
-use crate::stream::{StreamParts, first_at};
+use crate::stream::StreamParts;
 use crate::stream_journal::StreamOperation;
+use redb::ReadTransaction;
 use std::time::Duration;
 
 /// One transaction deletes at most this many records: posts wait while it runs.
@@ -20,26 +22,61 @@ pub(crate) async fn trim(
     retention: Duration,
 ) -> Result<u64, StorageFailure> {
     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    let expired_at = stream.clock.now().as_millisecond().saturating_sub(retention);
+    let now = stream.clock.now().as_millisecond();
+    let expired_at = now.saturating_sub(retention);
     let mut deleted = 0;
     for shard in 0..stream.shards {
         let checkpoint = statistics.database.read(|transaction| checkpoints::load(transaction, &shard_id(shard)))?;
         let Some(checkpoint) = checkpoint else { continue };
         let processed = sequence_u64(checkpoint.sequence_number);
-        let (from, through) = stream.database.read(|transaction| {
-            let head = transaction.open_table(SHARDS)?.get(shard)?;
-            let head = head.map_or_else(Head::default, |row| Head::from_row(row.value()));
-            let first_kept = first_at(&transaction.open_table(RECORDS)?, shard, head, expired_at)?;
-            let archived = cursor(transaction, shard)?.0;
-            Ok((head.trimmed_sequence + 1, processed.min(archived).min(first_kept - 1)))
-        })?;
-        let mut next = from;
-        while next <= through {
-            let last = through.min(next + RECORDS_PER_TRANSACTION - 1);
-            stream.writer.write(StreamOperation::Trim { shard, through: last }, 64).await?;
-            deleted += last + 1 - next;
-            next = last + 1;
+        while let Some(batch) =
+            stream.database.read(|transaction| next(transaction, shard, processed, now, expired_at))?
+        {
+            stream.writer.write(StreamOperation::Trim { shard, through: batch.through }, 64).await?;
+            deleted += batch.records;
         }
     }
     Ok(deleted)
+}
+
+/// Records to be deleted in one transaction.
+struct Batch {
+    through: u64,
+    records: u64,
+}
+
+/// The oldest records, as far as they are processed, archived and expired; `None` where there is none.
+///
+/// A record dated ahead of the clock was taken while the clock was wrong. It keeps no record behind it: it is older than
+/// those, and goes with the first of them that has expired.
+fn next(
+    transaction: &ReadTransaction,
+    shard: u16,
+    processed: u64,
+    now: i64,
+    expired_at: i64,
+) -> Result<Option<Batch>, StorageFailure> {
+    let head = transaction.open_table(SHARDS)?.get(shard)?;
+    let head = head.map_or_else(Head::default, |row| Head::from_row(row.value()));
+    let last = processed.min(cursor(transaction, shard)?.0);
+    let first = head.trimmed_sequence + 1;
+    if first > last {
+        return Ok(None);
+    }
+    let mut batch = None;
+    let mut looked_at = 0;
+    for stored in transaction.open_table(RECORDS)?.range((shard, first)..=(shard, last))? {
+        let (key, value) = stored?;
+        let arrived_at = record::decode(value.value())?.header.arrived_at;
+        looked_at += 1;
+        if arrived_at < expired_at {
+            batch = Some(Batch { through: key.value().1, records: looked_at });
+        } else if arrived_at <= now {
+            break;
+        }
+        if looked_at >= RECORDS_PER_TRANSACTION && batch.is_some() {
+            break;
+        }
+    }
+    Ok(batch)
 }

@@ -66,7 +66,12 @@ fn open_directory(directory: &Path) -> Result<Queue> {
         bail!("{} is no data directory of streamgauge", directory.display());
     }
     match EmbeddedStorage::open(directory, Options::default()) {
-        Ok(storage) => Ok(Queue::Directory(storage)),
+        Ok(storage) => {
+            for warning in storage.warnings() {
+                eprintln!("streamgauge: {warning}");
+            }
+            Ok(Queue::Directory(storage))
+        }
         Err(OpenError::Locked { .. }) => bail!(
             "another streamgauge is using the data directory {}: give its --endpoint instead",
             directory.display()

@@ -8,6 +8,7 @@ mod hostile;
 mod kill;
 #[cfg(feature = "aws")]
 mod kinesis;
+mod lost_files;
 #[cfg(feature = "aws")]
 mod ministack;
 mod operations;

@@ -5,5 +5,6 @@ mod contract;
 mod crash;
 mod curated;
 mod dead_letters;
+mod lost_files;
 mod raw_archive;
 mod stream;

@@ -200,3 +200,50 @@ async fn records_are_kept_until_they_are_old_processed_and_archived() {
     let page = storage.stream().get_records(&shard, Position::AfterSequenceNumber(7.into()), 10).await.expect("a page");
     assert_eq!(page.records.len(), 1);
 }
+
+#[tokio::test]
+async fn one_wrong_clock_reading_dates_no_later_record() {
+    use ports::Checkpoints;
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = SetClock::at("2026-01-31T12:00:00Z");
+    let storage = open(folder.path(), &clock);
+    let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
+    put(&storage, "before").await;
+    clock.advance(4000 * DAY);
+    put(&storage, "ahead").await;
+    clock.0.fetch_sub(4000 * DAY.as_millis() as i64, Ordering::SeqCst);
+    for n in 0..3 {
+        put(&storage, format!("{n}")).await;
+    }
+    storage.archive_raw(LIMITS, true).await.expect("a run");
+    let archived = objects(&storage).await;
+    let folders: Vec<_> = archived.iter().map(|(key, lines)| (&key[..25], lines.len())).collect();
+    assert_eq!(
+        folders,
+        [("raw/dt=2026-01-31/hour=12/", 1), ("raw/dt=2026-01-31/hour=12/", 3), ("raw/dt=2037-01-13/hour=12/", 1)]
+            .map(|(key, lines)| (&key[..25], lines))
+    );
+
+    storage.checkpoints().save(&shard, 5.into()).await.expect("saved");
+    assert_eq!(storage.trim().await.expect("trimmed"), 0, "all are young");
+    clock.advance(DAY + Duration::from_millis(1));
+    assert_eq!(storage.trim().await.expect("trimmed"), 5, "the record of the wrong clock keeps none behind it");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_behind_costs_no_record_before_it_its_retention() {
+    use ports::Checkpoints;
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = SetClock::at("2026-01-31T12:00:00Z");
+    let storage = open(folder.path(), &clock);
+    let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
+    put(&storage, "young").await;
+    let behind = Duration::from_secs(400 * 24 * 3600).as_millis() as i64;
+    clock.0.fetch_sub(behind, Ordering::SeqCst);
+    put(&storage, "behind").await;
+    clock.0.fetch_add(behind, Ordering::SeqCst);
+    storage.archive_raw(LIMITS, true).await.expect("a run");
+    storage.checkpoints().save(&shard, 2.into()).await.expect("saved");
+    assert_eq!(storage.trim().await.expect("trimmed"), 0);
+}

@@ -19,7 +19,7 @@ fn entry(data: Vec<u8>) -> StreamEntry {
 }
 
 #[tokio::test]
-async fn arrival_does_not_fall_when_the_clock_is_set_back() {
+async fn arrival_follows_the_clock_and_numbers_keep_the_order() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(SetClock(AtomicI64::new(1000)));
     let open = || {
@@ -36,7 +36,14 @@ async fn arrival_does_not_fall_when_the_clock_is_set_back() {
     let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
     let page = storage.stream().get_records(&shard, Position::TrimHorizon, 10).await.expect("a page");
     let arrivals: Vec<_> = page.records.iter().map(|record| record.arrived_at.as_millisecond()).collect();
-    assert_eq!(arrivals, [1000, 1000, 1000, 2000, 2000]);
+    assert_eq!(arrivals, [1000, 400, 500, 2000, 0]);
+    let numbers: Vec<_> = page.records.iter().map(|record| record.sequence_number.to_string()).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
+    // The first of them that arrived then or later, though the newest arrived before.
+    let at = Timestamp::from_millisecond(1500).expect("an instant");
+    storage.stream().records_available(&shard, Position::AtTimestamp(at)).await;
+    let page = storage.stream().get_records(&shard, Position::AtTimestamp(at), 10).await.expect("a page");
+    assert_eq!(page.records.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

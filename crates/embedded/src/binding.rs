@@ -1,0 +1,458 @@
+//! Whether the files of a data directory belong together.
+//!
+//! Each start writes one mark, with a random run id, into the statistics, the stream and the archive. At the next start
+//! different marks mean that a file was lost, or was replaced by an older or another one. Then the stream's *epoch*
+//! rises: it leads every sequence number, so that no number is given twice, and the checkpoints go back to the oldest
+//! record. Reading records again is harmless, because the ledger counts each reading once.
+//!
+//! The statistics hold two marks while a start is under way. In order: the statistics' `next` mark, the stream's, the
+//! archive's, the statistics' own. So a start that was interrupted anywhere isn't taken for a lost file.
+
+use crate::shards::{EPOCH_MAX, Head};
+use std::cmp::Ordering;
+
+/// What one start writes into each of the three.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Random.
+    pub(crate) run: u64,
+    /// How many starts there were: says which of two marks is the older one.
+    pub(crate) starts: u64,
+    /// The stream's epoch, 0 to [`EPOCH_MAX`].
+    pub(crate) epoch: u64,
+}
+
+/// How far one shard has been processed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    /// The readings of the shard's records up to and including it.
+    pub(crate) readings: u64,
+}
+
+/// The statistics' side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StatisticsSide {
+    pub(crate) mark: Option<Mark>,
+    pub(crate) next: Option<Mark>,
+    /// Whether nothing is in it, and no start came to its end with it.
+    pub(crate) is_new: bool,
+    /// When the stream of the checkpoints was made, in milliseconds since the Unix epoch.
+    pub(crate) stream_created_at: Option<u64>,
+    /// What to add to the readings that the stream knows for all that were accepted.
+    pub(crate) accepted_offset: i64,
+    /// By shard.
+    pub(crate) checkpoints: Vec<Option<Place>>,
+}
+
+/// The stream's side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StreamSide {
+    pub(crate) mark: Option<Mark>,
+    /// The epoch by itself: a backup's copy has a higher one than its mark.
+    pub(crate) epoch: u64,
+    /// Whether nothing was ever put into it, and no start has marked it.
+    pub(crate) is_new: bool,
+    pub(crate) created_at: u64,
+    /// By shard.
+    pub(crate) heads: Vec<Head>,
+}
+
+/// What a start finds, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    StreamLost,
+    StreamOlder,
+    StatisticsLost,
+    StatisticsOlder,
+    /// Both are there, and neither is an earlier version of the other.
+    OtherHistory,
+    ArchiveLost,
+    ArchiveOlder,
+    /// The archive is of a later run than both databases.
+    DatabasesOlder,
+    /// Readings that the stream has trimmed and these statistics never saw.
+    NotCounted(u64),
+}
+
+impl Finding {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Finding::StreamLost => "stream.redb was lost: readings that were accepted and not yet counted are in the \
+                                    archive at most; compare with `streamgauge archive rebuild`"
+                .to_owned(),
+            Finding::StreamOlder => "stream.redb is older than statistics.redb, as after restoring one file alone: \
+                                     what it still has is read again (each reading counts once), what it lacks is in \
+                                     the archive at most; compare with `streamgauge archive rebuild`"
+                .to_owned(),
+            Finding::StatisticsLost => "statistics.redb was lost: what the stream still has is counted again; \
+                                        `streamgauge archive rebuild` makes statistics of the whole archive"
+                .to_owned(),
+            Finding::StatisticsOlder => {
+                "statistics.redb is older than stream.redb, as after restoring one file alone: \
+                                         what the stream still has is read again (each reading counts once); \
+                                         `streamgauge archive rebuild` makes statistics of the whole archive"
+                    .to_owned()
+            }
+            Finding::OtherHistory => "stream.redb and statistics.redb are not of the same data directory: what the \
+                                      stream has is read again (each reading counts once)"
+                .to_owned(),
+            Finding::ArchiveLost => {
+                "the archive was lost: what the stream still has is archived again, older readings are in no archive"
+                    .to_owned()
+            }
+            Finding::ArchiveOlder => "the archive is older than the databases: what the stream still has is archived \
+                                      again where it is missing"
+                .to_owned(),
+            Finding::DatabasesOlder => "stream.redb and statistics.redb are older than the archive: what was archived \
+                                        since is not in the statistics; `streamgauge archive rebuild` makes \
+                                        statistics of the whole archive"
+                .to_owned(),
+            Finding::NotCounted(readings) => format!(
+                "{readings} readings that the stream no longer has are in the archive and not in statistics.redb; \
+                 `streamgauge archive rebuild` makes statistics of the whole archive"
+            ),
+        }
+    }
+}
+
+/// What a start does about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) mark: Mark,
+    /// The new checkpoints, where they change.
+    pub(crate) checkpoints: Option<Vec<Place>>,
+    pub(crate) accepted_offset: i64,
+    /// Whether the stream's archive cursors go back to the oldest record.
+    pub(crate) archive_again: bool,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Compares the three sides; `archive` is the archive's mark, `run` a random id for this start.
+pub(crate) fn bind(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>, run: u64) -> Binding {
+    let marks = [statistics.mark, statistics.next, stream.mark, archive];
+    let known = |value: fn(Mark) -> u64| marks.into_iter().flatten().map(value).max().unwrap_or_default();
+    let starts = known(|mark| mark.starts).saturating_add(1);
+    let epoch = known(|mark| mark.epoch).max(stream.epoch);
+    let mut findings = databases(statistics, stream, archive);
+    let checkpoints_reset = !findings.is_empty();
+    let archive_finding = of_archive(statistics, stream, archive);
+    let archive_again = matches!(archive_finding, Some(Finding::ArchiveLost | Finding::ArchiveOlder));
+    findings.extend(archive_finding);
+    let mark = match statistics.next {
+        _ if !findings.is_empty() => Mark { run, starts, epoch: (epoch + 1).min(EPOCH_MAX) },
+        // A start that was interrupted goes on: some of the files have its mark.
+        Some(next) if statistics.mark.is_none_or(|mark| mark.run != next.run) => Mark { epoch, ..next },
+        _ => Mark { run, starts, epoch },
+    };
+    let mut binding =
+        Binding { mark, checkpoints: None, accepted_offset: statistics.accepted_offset, archive_again, findings };
+    if checkpoints_reset {
+        let oldest = |head: &Head| Place { sequence: head.trimmed_sequence, readings: head.trimmed_readings };
+        binding.checkpoints = Some(stream.heads.iter().map(oldest).collect());
+        let (offset, not_counted) = offset(statistics, stream);
+        binding.accepted_offset = offset;
+        if not_counted > 0 {
+            binding.findings.push(Finding::NotCounted(not_counted));
+        }
+    }
+    binding
+}
+
+fn is_one_of(mark: Mark, statistics: &StatisticsSide) -> bool {
+    [statistics.mark, statistics.next].into_iter().flatten().any(|known| known.run == mark.run)
+}
+
+/// What is wrong between the two databases.
+fn databases(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>) -> Vec<Finding> {
+    let agree = match stream.mark {
+        Some(mark) => is_one_of(mark, statistics),
+        // Files of before there were marks, or the first start with marks was interrupted.
+        None => statistics.mark.is_none() && statistics.is_new == stream.is_new,
+    };
+    match (statistics.is_new, stream.is_new) {
+        // A new directory, unless the archive remembers another.
+        (true, true) if archive.is_some() => return vec![Finding::StreamLost, Finding::StatisticsLost],
+        (true, false) if !agree => return vec![Finding::StatisticsLost],
+        (false, true) => return vec![Finding::StreamLost],
+        _ => {}
+    }
+    let starts = |mark: Option<Mark>| mark.map_or(0, |mark| mark.starts);
+    if !agree {
+        return vec![match starts(statistics.mark.or(statistics.next)).cmp(&starts(stream.mark)) {
+            Ordering::Greater => Finding::StreamOlder,
+            Ordering::Less => Finding::StatisticsOlder,
+            Ordering::Equal => Finding::OtherHistory,
+        }];
+    }
+    let is_beyond = |(place, head): (&Option<Place>, &Head)| place.is_some_and(|place| place.sequence > head.sequence);
+    if statistics.checkpoints.iter().zip(&stream.heads).any(is_beyond) {
+        vec![Finding::StreamOlder]
+    } else {
+        Vec::new()
+    }
+}
+
+/// What is wrong between the archive and the databases.
+fn of_archive(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>) -> Option<Finding> {
+    let newest = [statistics.mark, stream.mark].into_iter().flatten().max_by_key(|mark| mark.starts)?;
+    match archive {
+        // The first start ever was interrupted: the archive gets its mark after the databases have theirs.
+        None if statistics.mark.is_none() && stream.mark.is_none_or(|mark| is_one_of(mark, statistics)) => None,
+        None => Some(Finding::ArchiveLost),
+        Some(mark) if mark.run == newest.run || is_one_of(mark, statistics) => None,
+        Some(mark) if mark.starts > newest.starts => Some(Finding::DatabasesOlder),
+        Some(_) => Some(Finding::ArchiveOlder),
+    }
+}
+
+/// The new offset, and how many readings the stream has trimmed that the statistics never saw.
+fn offset(statistics: &StatisticsSide, stream: &StreamSide) -> (i64, u64) {
+    let is_same = statistics.stream_created_at.is_none_or(|created_at| created_at == stream.created_at);
+    let mut offset = statistics.accepted_offset;
+    let mut not_counted = 0;
+    for (shard, head) in stream.heads.iter().enumerate() {
+        let processed = statistics.checkpoints.get(shard).copied().flatten().unwrap_or_default();
+        // Of another stream nothing was processed, and what was processed is no longer part of this stream.
+        let (here, elsewhere) = if is_same { (processed.readings, 0) } else { (0, processed.readings) };
+        let unseen = head.trimmed_readings.saturating_sub(here);
+        not_counted += unseen;
+        let gone = here.saturating_sub(head.readings) + elsewhere;
+        offset = offset.saturating_add_unsigned(gone).saturating_sub_unsigned(unseen);
+    }
+    (offset, not_counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shards::next_sequence;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// The numbers given while a part took part: none of them may be given again.
+    type Numbers = BTreeSet<u64>;
+
+    #[derive(Clone, Default)]
+    struct Statistics {
+        side: StatisticsSide,
+        counted: BTreeSet<u64>,
+        numbers: Numbers,
+    }
+
+    #[derive(Clone, Default)]
+    struct Stream {
+        side: StreamSide,
+        /// Sequence number and record.
+        records: Vec<(u64, u64)>,
+        numbers: Numbers,
+    }
+
+    #[derive(Clone, Default)]
+    struct Archive {
+        mark: Mark,
+        numbers: Numbers,
+    }
+
+    #[derive(Clone, Default)]
+    struct Directory {
+        statistics: Option<Statistics>,
+        stream: Option<Stream>,
+        archive: Option<Archive>,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A start that is interrupted before the given one of its four writes; with all four, the run takes records and
+        /// then counts them all or none.
+        Start {
+            writes: usize,
+            records: usize,
+            counts: bool,
+        },
+        Save,
+        /// Puts back the parts of the mask as they were saved.
+        Restore(u8),
+        Lose(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let start = |writes| {
+            (writes, 0usize..4, any::<bool>()).prop_map(|(writes, records, counts)| Step::Start {
+                writes,
+                records,
+                counts,
+            })
+        };
+        prop_oneof![
+            6 => start((4usize..5).boxed()),
+            2 => start((0usize..4).boxed()),
+            2 => Just(Step::Save),
+            2 => (1u8..8).prop_map(Step::Restore),
+            1 => (1u8..8).prop_map(Step::Lose),
+        ]
+    }
+
+    #[derive(Default)]
+    struct World {
+        directory: Directory,
+        saved: Directory,
+        records: u64,
+        runs: u64,
+        /// Whether a file was lost or restored since the last whole start.
+        changed: bool,
+    }
+
+    impl World {
+        fn start(&mut self, writes: usize, records: usize, counts: bool) {
+            self.runs += 1;
+            let Directory { statistics, stream, archive } = &mut self.directory;
+            let statistics = statistics.get_or_insert_with(|| Statistics {
+                side: StatisticsSide { checkpoints: vec![None], ..StatisticsSide::default() },
+                ..Statistics::default()
+            });
+            let is_empty = statistics.counted.is_empty() && statistics.side.checkpoints == [None];
+            let side = &mut statistics.side;
+            side.is_new = side.mark.is_none() && is_empty;
+            let stream = stream.get_or_insert_with(|| Stream {
+                side: StreamSide { created_at: self.runs, heads: vec![Head::default()], ..StreamSide::default() },
+                ..Stream::default()
+            });
+            stream.side.is_new = stream.side.mark.is_none() && stream.records.is_empty();
+            let binding = bind(side, &stream.side, archive.as_ref().map(|archive| archive.mark), self.runs);
+            assert!(self.changed || binding.findings.is_empty(), "nothing was lost, yet {:?}", binding.findings);
+            let mark = binding.mark;
+            if writes > 0 {
+                side.next = Some(mark);
+                side.stream_created_at = Some(stream.side.created_at);
+                side.accepted_offset = binding.accepted_offset;
+                if let Some(places) = &binding.checkpoints {
+                    side.checkpoints = places.iter().copied().map(Some).collect();
+                }
+            }
+            if writes > 1 {
+                stream.side.mark = Some(mark);
+                stream.side.epoch = mark.epoch;
+            }
+            if writes > 2 {
+                archive.get_or_insert_default().mark = mark;
+            }
+            if writes > 3 {
+                side.mark = Some(mark);
+                self.changed = false;
+                self.run(records, counts);
+            }
+        }
+
+        fn run(&mut self, records: usize, counts: bool) {
+            let Directory { statistics: Some(statistics), stream: Some(stream), archive: Some(archive) } =
+                &mut self.directory
+            else {
+                return;
+            };
+            let head = &mut stream.side.heads[0];
+            for _ in 0..records {
+                self.records += 1;
+                head.sequence = next_sequence(head.sequence, stream.side.epoch);
+                head.readings += 1;
+                stream.records.push((head.sequence, self.records));
+                for numbers in [&mut statistics.numbers, &mut stream.numbers, &mut archive.numbers] {
+                    assert!(numbers.insert(head.sequence), "{} was given twice", head.sequence);
+                }
+            }
+            if !counts {
+                return;
+            }
+            let checkpoint = statistics.side.checkpoints[0].unwrap_or_default();
+            let after = stream.records.iter().filter(|(sequence, _)| *sequence > checkpoint.sequence);
+            statistics.counted.extend(after.map(|(_, record)| record));
+            if let Some((sequence, _)) = stream.records.last() {
+                statistics.side.checkpoints[0] = Some(Place { sequence: *sequence, readings: head.readings });
+            }
+            for (sequence, record) in &stream.records {
+                assert!(statistics.counted.contains(record), "record {record} at {sequence} was skipped");
+            }
+            let accepted = head.readings as i64 + statistics.side.accepted_offset;
+            assert!(
+                accepted >= statistics.counted.len() as i64,
+                "{accepted} accepted, {} counted",
+                statistics.counted.len()
+            );
+        }
+
+        fn change(&mut self, mask: u8, to: &Directory) {
+            self.changed = true;
+            let Directory { statistics, stream, archive } = &mut self.directory;
+            if mask & 1 != 0 {
+                statistics.clone_from(&to.statistics);
+            }
+            if mask & 2 != 0 {
+                stream.clone_from(&to.stream);
+            }
+            if mask & 4 != 0 {
+                archive.clone_from(&to.archive);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever is lost, restored or interrupted: no number is given twice as far as any part remembers, no record
+        /// of the stream is skipped, and nothing is reported that did not happen.
+        #[test]
+        fn files_lost_or_restored_skip_no_record(steps in prop::collection::vec(step(), 1..14)) {
+            let mut world = World::default();
+            for step in steps {
+                match step {
+                    Step::Start { writes, records, counts } => world.start(writes, records, counts),
+                    Step::Save => world.saved = world.directory.clone(),
+                    Step::Restore(mask) => world.change(mask, &world.saved.clone()),
+                    Step::Lose(mask) => world.change(mask, &Directory::default()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_finding_names_the_file_and_what_to_do() {
+        let mark = |run, starts| Some(Mark { run, starts, epoch: 0 });
+        let head = Head { sequence: 5, readings: 5, ..Head::default() };
+        let statistics =
+            |mark| StatisticsSide { mark, next: mark, checkpoints: vec![None], ..StatisticsSide::default() };
+        let stream = |mark| StreamSide { mark, heads: vec![head], ..StreamSide::default() };
+        let new_statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
+        let new_stream = StreamSide { is_new: true, heads: vec![Head::default()], ..StreamSide::default() };
+        let ahead =
+            StatisticsSide { checkpoints: vec![Some(Place { sequence: 6, readings: 6 })], ..statistics(mark(1, 1)) };
+        for (statistics, stream, archive, finding) in [
+            (new_statistics.clone(), stream(mark(1, 1)), mark(1, 1), "statistics.redb was lost"),
+            (statistics(mark(1, 1)), new_stream.clone(), mark(1, 1), "stream.redb was lost"),
+            (statistics(mark(2, 2)), stream(mark(1, 1)), mark(2, 2), "stream.redb is older"),
+            (ahead, stream(mark(1, 1)), mark(1, 1), "stream.redb is older"),
+            (statistics(mark(1, 1)), stream(mark(2, 2)), mark(2, 2), "statistics.redb is older"),
+            (statistics(mark(1, 1)), stream(mark(2, 1)), mark(1, 1), "not of the same data directory"),
+            (statistics(mark(1, 1)), stream(mark(1, 1)), None, "the archive was lost"),
+            (statistics(mark(2, 2)), stream(mark(2, 2)), mark(1, 1), "the archive is older"),
+            (statistics(mark(1, 1)), stream(mark(1, 1)), mark(2, 2), "are older than the archive"),
+            (new_statistics, new_stream, mark(1, 1), "stream.redb was lost"),
+        ] {
+            let binding = bind(&statistics, &stream, archive, 3);
+            let texts: Vec<_> = binding.findings.iter().map(Finding::text).collect();
+            assert!(texts.iter().any(|text| text.contains(finding)), "{finding}: {texts:?}");
+            assert_eq!(binding.mark.epoch, 1, "{finding}");
+        }
+    }
+
+    #[test]
+    fn readings_that_were_trimmed_before_the_statistics_saw_them_are_told() {
+        let statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
+        let head = Head { sequence: 9, readings: 90, trimmed_sequence: 4, trimmed_readings: 40, ..Head::default() };
+        let mark = Some(Mark { run: 1, starts: 1, epoch: 0 });
+        let stream = StreamSide { mark, heads: vec![head], ..StreamSide::default() };
+        let binding = bind(&statistics, &stream, mark, 3);
+        assert_eq!(binding.findings, [Finding::StatisticsLost, Finding::NotCounted(40)]);
+        assert_eq!(binding.checkpoints, Some(vec![Place { sequence: 4, readings: 40 }]));
+        assert_eq!(binding.accepted_offset, -40);
+    }
+}

@@ -1,0 +1,219 @@
+//! The marks of [`crate::binding`] as the files hold them, and whether a file was copied while it was in use.
+
+use crate::StorageFailure;
+use crate::binding::{Binding, Mark, Place, StatisticsSide, StreamSide};
+use crate::checkpoints;
+use crate::database::Database;
+use crate::record;
+use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, sequence_u64, shard_id};
+use crate::statistics_journal::{CHECKPOINTS, ITEMS, META as STATISTICS_META};
+use crate::stream_journal::read_heads;
+use ports::SequenceNumber;
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
+use std::path::Path;
+
+/// The current mark's members, in either file.
+const MARK: [&str; 3] = ["run", "starts", "epoch"];
+/// Those of the mark of a start under way, in the statistics.
+const NEXT_MARK: [&str; 3] = ["next_run", "next_starts", "next_epoch"];
+const STREAM_CREATED_AT: &str = "stream_created_at";
+/// An i64, by its bits.
+const ACCEPTED_OFFSET: &str = "accepted_offset";
+/// Which file it is, by device and inode: a copy has another.
+const FILE: &str = "file";
+/// 1 once the file was closed in order.
+const CLOSED: &str = "closed";
+
+type Meta<'t> = Table<'t, &'static str, u64>;
+
+fn number(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<Option<u64>, StorageFailure> {
+    Ok(meta.get(name)?.map(|stored| stored.value()))
+}
+
+fn read_mark(meta: &impl ReadableTable<&'static str, u64>, names: [&str; 3]) -> Result<Option<Mark>, StorageFailure> {
+    let Some(run) = number(meta, names[0])? else { return Ok(None) };
+    let of = |name| Ok::<_, StorageFailure>(number(meta, name)?.unwrap_or_default());
+    Ok(Some(Mark { run, starts: of(names[1])?, epoch: of(names[2])? }))
+}
+
+fn write_mark(meta: &mut Meta<'_>, names: [&'static str; 3], mark: Mark) -> Result<(), StorageFailure> {
+    for (name, value) in names.into_iter().zip([mark.run, mark.starts, mark.epoch]) {
+        meta.insert(name, value)?;
+    }
+    Ok(())
+}
+
+/// The stream's side.
+pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide, StorageFailure> {
+    let meta = transaction.open_table(STREAM_META)?;
+    let mark = read_mark(&meta, MARK)?;
+    let heads = read_heads(transaction, shards.into())?;
+    Ok(StreamSide {
+        mark,
+        epoch: number(&meta, "epoch")?.unwrap_or_default(),
+        is_new: mark.is_none() && heads.iter().all(|head| head.sequence == 0),
+        created_at: number(&meta, "created_at")?.unwrap_or_default(),
+        heads,
+    })
+}
+
+/// The statistics' side.
+pub(crate) fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Result<StatisticsSide, StorageFailure> {
+    let meta = transaction.open_table(STATISTICS_META)?;
+    let (mark, next) = (read_mark(&meta, MARK)?, read_mark(&meta, NEXT_MARK)?);
+    let is_empty = transaction.open_table(ITEMS)?.is_empty()? && transaction.open_table(CHECKPOINTS)?.is_empty()?;
+    let place = |shard| {
+        let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
+        Ok::<_, StorageFailure>(checkpoint.map(|checkpoint| Place {
+            sequence: sequence_u64(checkpoint.sequence_number),
+            readings: checkpoint.readings,
+        }))
+    };
+    Ok(StatisticsSide {
+        mark,
+        next,
+        is_new: mark.is_none() && is_empty,
+        stream_created_at: number(&meta, STREAM_CREATED_AT)?,
+        accepted_offset: accepted_offset(transaction)?,
+        checkpoints: (0..shards).map(place).collect::<Result<_, _>>()?,
+    })
+}
+
+/// What to add to the readings that the stream knows for all that were accepted.
+pub(crate) fn accepted_offset(transaction: &ReadTransaction) -> Result<i64, StorageFailure> {
+    let meta = transaction.open_table(STATISTICS_META)?;
+    Ok(number(&meta, ACCEPTED_OFFSET)?.unwrap_or_default().cast_signed())
+}
+
+/// First step of a start: what the binding changes in the statistics.
+pub(crate) fn begin(
+    transaction: &WriteTransaction,
+    binding: &Binding,
+    stream_created_at: u64,
+) -> Result<(), StorageFailure> {
+    let mut meta = transaction.open_table(STATISTICS_META)?;
+    write_mark(&mut meta, NEXT_MARK, binding.mark)?;
+    meta.insert(STREAM_CREATED_AT, stream_created_at)?;
+    meta.insert(ACCEPTED_OFFSET, binding.accepted_offset.cast_unsigned())?;
+    let Some(places) = &binding.checkpoints else { return Ok(()) };
+    let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
+    for (shard, place) in places.iter().enumerate() {
+        let sequence_number = SequenceNumber::from(place.sequence).to_be_bytes();
+        // There are at most 65,535 shards.
+        let name = shard_id(shard as u16).0;
+        checkpoints.insert(name.as_str(), (sequence_number.as_slice(), place.readings))?;
+    }
+    Ok(())
+}
+
+/// Second step: the stream.
+pub(crate) fn mark_stream(
+    transaction: &WriteTransaction,
+    binding: &Binding,
+    side: &StreamSide,
+) -> Result<(), StorageFailure> {
+    write_mark(&mut transaction.open_table(STREAM_META)?, MARK, binding.mark)?;
+    if !binding.archive_again {
+        return Ok(());
+    }
+    let records = transaction.open_table(RECORDS)?;
+    let mut cursors = transaction.open_table(ARCHIVE_CURSORS)?;
+    for (shard, head) in side.heads.iter().enumerate() {
+        let shard = shard as u16;
+        let oldest = records.range((shard, head.trimmed_sequence + 1)..=(shard, u64::MAX))?.next().transpose()?;
+        // The bytes before the oldest record, whose own are in its count.
+        let before = match &oldest {
+            Some((_, stored)) => {
+                let oldest = record::decode(stored.value())?;
+                oldest.header.bytes.saturating_sub(oldest.data.len() as u64)
+            }
+            None => head.bytes,
+        };
+        cursors.insert(shard, (head.trimmed_sequence, before))?;
+    }
+    Ok(())
+}
+
+/// Last step, after the archive's mark.
+pub(crate) fn finish(transaction: &WriteTransaction, mark: Mark) -> Result<(), StorageFailure> {
+    write_mark(&mut transaction.open_table(STATISTICS_META)?, MARK, mark)
+}
+
+/// A mark as the archive's file has it.
+pub(crate) fn mark_text(mark: Mark) -> String {
+    format!("{:016x} {} {}\n", mark.run, mark.starts, mark.epoch)
+}
+
+/// The mark of such a text; a text of any other form is the mark of no run.
+pub(crate) fn parse_mark(text: &[u8]) -> Mark {
+    let parse = || {
+        let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
+        let run = u64::from_str_radix(words.next()?, 16).ok()?;
+        Some(Mark { run, starts: words.next()?.parse().ok()?, epoch: words.next()?.parse().ok()? })
+    };
+    parse().unwrap_or_default()
+}
+
+/// Whether the file is a copy of one that was in use: only then may its pages be of different moments.
+pub(crate) fn is_live_copy(
+    database: &Database,
+    meta: TableDefinition<&'static str, u64>,
+    path: &Path,
+) -> Result<bool, StorageFailure> {
+    let (file, closed) = database.read(|transaction| {
+        let meta = match transaction.open_table(meta) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok((None, true)),
+            meta => meta?,
+        };
+        Ok((number(&meta, FILE)?, number(&meta, CLOSED)? == Some(1)))
+    })?;
+    Ok(!closed && file.is_some_and(|file| Some(file) != file_id(path)))
+}
+
+/// The file is in use from now on.
+pub(crate) fn note_open(
+    transaction: &WriteTransaction,
+    meta: TableDefinition<&'static str, u64>,
+    path: &Path,
+) -> Result<(), StorageFailure> {
+    let mut meta = transaction.open_table(meta)?;
+    meta.insert(CLOSED, 0)?;
+    if let Some(file) = file_id(path) {
+        meta.insert(FILE, file)?;
+    }
+    Ok(())
+}
+
+/// The file is closed in order. Should this fail, a copy of the file is checked before it is used: no more.
+pub(crate) fn note_closed(database: &Database, meta: TableDefinition<&'static str, u64>) {
+    let _ = database.write(|transaction| {
+        transaction.open_table(meta)?.insert(CLOSED, 1)?;
+        Ok(())
+    });
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(metadata.dev().rotate_left(32) ^ metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn file_id(_path: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archives_mark_reads_back_and_any_other_text_is_of_no_run() {
+        let mark = Mark { run: 0x0123_4567_89ab_cdef, starts: 7, epoch: 2 };
+        assert_eq!(parse_mark(mark_text(mark).as_bytes()), mark);
+        for text in ["", "x", "0123 7", "0123 7 x"] {
+            assert_eq!(parse_mark(text.as_bytes()), Mark::default(), "{text}");
+        }
+    }
+}
