@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The file in a data directory that holds the key, written by `up`.
-const API_KEY_FILE: &str = "api-key";
+pub const API_KEY_FILE: &str = "api-key";
 
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:8080";
 const DATA_DIR_DEFAULT: &str = "streamgauge-data";

@@ -2,6 +2,7 @@
 
 mod curated;
 mod raw;
+mod rebuild;
 mod report;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,8 @@ pub struct Args {
 enum Command {
     /// Read every file of the archive: whole, complete, one JSON document a line; count them by hour and day
     Verify(VerifyArgs),
+    /// Make a new data directory from the archive's raw bodies
+    Rebuild(rebuild::Args),
 }
 
 #[derive(clap::Args)]
@@ -47,9 +50,15 @@ enum Format {
     Json,
 }
 
-/// Looks and changes nothing. Exits 0 when nothing is wrong, 1 when something is.
+/// Exits 0 when nothing is wrong, 1 when something is.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Command::Verify(args) = args.command;
+    match args.command {
+        Command::Verify(args) => verify(args),
+        Command::Rebuild(args) => rebuild::run(&args),
+    }
+}
+
+fn verify(args: VerifyArgs) -> Result<ExitCode> {
     let folder = args.folder.unwrap_or_else(|| args.data_dir.join("archive"));
     let is_folder = fs::metadata(&folder).with_context(|| format!("cannot read {}", folder.display()))?.is_dir();
     anyhow::ensure!(is_folder, "{} is not a folder", folder.display());

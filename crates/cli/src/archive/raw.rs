@@ -11,11 +11,11 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 /// Which records of a shard a file of ours holds; Firehose's names do not say.
-struct Named<'a> {
+pub struct Named<'a> {
     /// Stream, creation and shard.
-    shard: &'a str,
-    first: u64,
-    last: u64,
+    pub shard: &'a str,
+    pub first: u64,
+    pub last: u64,
 }
 
 /// What was read of a file.
@@ -100,7 +100,7 @@ fn read(file: File, content: &mut Content) -> io::Result<()> {
 }
 
 /// `YYYY-MM-DDTHH` of `raw/dt=YYYY-MM-DD/hour=HH/….gz`.
-fn hour_of(key: &str) -> Option<String> {
+pub fn hour_of(key: &str) -> Option<String> {
     let mut segments = key.strip_prefix("raw/")?.split('/');
     let day = day_of(segments.next()?)?;
     let hour = segments.next()?.strip_prefix("hour=")?;
@@ -110,7 +110,7 @@ fn hour_of(key: &str) -> Option<String> {
 }
 
 /// `STREAM-CREATED-SHARD-FIRST-LAST.gz`, the two with twenty digits each.
-fn named(key: &str) -> Option<Named<'_>> {
+pub fn named(key: &str) -> Option<Named<'_>> {
     let name = key.rsplit('/').next()?.strip_suffix(".gz")?;
     let (rest, last) = name.rsplit_once('-')?;
     let (shard, first) = rest.rsplit_once('-')?;

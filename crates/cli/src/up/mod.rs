@@ -5,7 +5,7 @@
 
 mod api_key;
 mod background;
-mod curated;
+pub mod curated;
 mod function;
 pub mod logging;
 mod merging;
@@ -189,7 +189,7 @@ fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
     })
 }
 
-type Mapping = EventSourceMapping<
+pub type Mapping = EventSourceMapping<
     embedded::EmbeddedStream,
     embedded::EmbeddedCheckpoints,
     AggregatorFunction<
@@ -202,7 +202,7 @@ type Mapping = EventSourceMapping<
 >;
 
 /// The mapping from stream to aggregator. It retries for ever, so that nothing is ever discarded.
-fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivity>) -> Mapping {
+pub fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivity>) -> Mapping {
     let store = ObservedStatisticsStore::new(storage.statistics(), recent);
     let aggregator = Aggregator::new(store, storage.dead_letters(), SystemClock, Settings::default());
     let config = MappingConfig {

@@ -46,6 +46,7 @@ fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() 
         assert_eq!(documented, flags_of(command), "{command}");
     }
     assert_eq!(flags_under(&document, "`streamgauge archive verify`"), flags_of("archive verify"));
+    assert_eq!(flags_under(&document, "`streamgauge archive rebuild`"), flags_of("archive rebuild"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod lost_files;
 #[cfg(feature = "aws")]
 mod ministack;
 mod operations;
+mod rebuild;
 mod support;
 mod up;
 mod without_aws;
