@@ -68,7 +68,13 @@ struct Processed {
     dead_letters: BTreeMap<RejectReason, u64>,
 }
 
-fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, StorageFailure> {
+/// Readings that are counted or dead letters.
+pub(crate) fn explained(transaction: &ReadTransaction) -> Result<u64, StorageFailure> {
+    let counted = total(&transaction.open_table(TOTALS)?, COUNTED)?;
+    Ok(counted.saturating_add(dead_letters(transaction)?.values().sum()))
+}
+
+fn dead_letters(transaction: &ReadTransaction) -> Result<BTreeMap<RejectReason, u64>, StorageFailure> {
     let totals = transaction.open_table(TOTALS)?;
     let mut dead_letters = BTreeMap::new();
     for reason in RejectReason::ALL {
@@ -77,7 +83,12 @@ fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, St
             dead_letters.insert(reason, sent);
         }
     }
-    let counted = total(&totals, COUNTED)?;
+    Ok(dead_letters)
+}
+
+fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, StorageFailure> {
+    let dead_letters = dead_letters(transaction)?;
+    let counted = total(&transaction.open_table(TOTALS)?, COUNTED)?;
     let offset = accepted_offset(transaction)?;
     let mut processed = Processed { through: Vec::new(), readings: 0, offset, counted, dead_letters };
     for shard in 0..shards {

@@ -74,6 +74,15 @@ impl FileArchive {
         object.publish_at(&self.shared.root.join(MARK))
     }
 
+    /// Moves the curated files to a folder of another name, `curated-before-N`; its name, or `None` where there are none.
+    pub(crate) fn set_curated_aside(&self, number: u64) -> io::Result<Option<String>> {
+        let name = format!("curated-before-{number}");
+        match fs::rename(self.shared.root.join("curated"), self.shared.root.join(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            renamed => renamed.and_then(|()| sync_folder(&self.shared.root)).map(|()| Some(name)),
+        }
+    }
+
     /// As [`Archive::put`]. Blocking.
     pub(crate) fn put_blocking(&self, key: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         let mut object = self.begin().map_err(unavailable)?;

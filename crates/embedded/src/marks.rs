@@ -1,13 +1,15 @@
 //! The marks of [`crate::binding`] as the files hold them, and whether a file was copied while it was in use.
 
-use crate::StorageFailure;
-use crate::binding::{Binding, Mark, Place, StatisticsSide, StreamSide};
+use crate::accounting::explained;
+use crate::archive::FileArchive;
+use crate::binding::{Binding, Finding, Mark, Place, StatisticsSide, StreamSide, bind};
 use crate::checkpoints;
 use crate::database::Database;
 use crate::record;
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, sequence_u64, shard_id};
-use crate::statistics_journal::{CHECKPOINTS, ITEMS, META as STATISTICS_META};
+use crate::statistics_journal::{CHECKPOINTS, ITEMS, META as STATISTICS_META, UNCURATED};
 use crate::stream_journal::read_heads;
+use crate::{OpenError, StorageFailure};
 use ports::SequenceNumber;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
 use std::path::Path;
@@ -44,7 +46,7 @@ fn write_mark(meta: &mut Meta<'_>, names: [&'static str; 3], mark: Mark) -> Resu
 }
 
 /// The stream's side.
-pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide, StorageFailure> {
+fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide, StorageFailure> {
     let meta = transaction.open_table(STREAM_META)?;
     let mark = read_mark(&meta, MARK)?;
     let heads = read_heads(transaction, shards.into())?;
@@ -58,7 +60,7 @@ pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<
 }
 
 /// The statistics' side.
-pub(crate) fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Result<StatisticsSide, StorageFailure> {
+fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Result<StatisticsSide, StorageFailure> {
     let meta = transaction.open_table(STATISTICS_META)?;
     let (mark, next) = (read_mark(&meta, MARK)?, read_mark(&meta, NEXT_MARK)?);
     let is_empty = transaction.open_table(ITEMS)?.is_empty()? && transaction.open_table(CHECKPOINTS)?.is_empty()?;
@@ -75,6 +77,7 @@ pub(crate) fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Res
         is_new: mark.is_none() && is_empty,
         stream_created_at: number(&meta, STREAM_CREATED_AT)?,
         accepted_offset: accepted_offset(transaction)?,
+        explained: explained(transaction)?,
         checkpoints: (0..shards).map(place).collect::<Result<_, _>>()?,
     })
 }
@@ -86,15 +89,17 @@ pub(crate) fn accepted_offset(transaction: &ReadTransaction) -> Result<i64, Stor
 }
 
 /// First step of a start: what the binding changes in the statistics.
-pub(crate) fn begin(
-    transaction: &WriteTransaction,
-    binding: &Binding,
-    stream_created_at: u64,
-) -> Result<(), StorageFailure> {
+fn begin(transaction: &WriteTransaction, binding: &Binding, stream_created_at: u64) -> Result<(), StorageFailure> {
     let mut meta = transaction.open_table(STATISTICS_META)?;
     write_mark(&mut meta, NEXT_MARK, binding.mark)?;
     meta.insert(STREAM_CREATED_AT, stream_created_at)?;
     meta.insert(ACCEPTED_OFFSET, binding.accepted_offset.cast_unsigned())?;
+    if binding.curated_again {
+        let mut uncurated = transaction.open_table(UNCURATED)?;
+        for stored in transaction.open_table(ITEMS)?.iter()? {
+            uncurated.insert(stored?.0.value(), ())?;
+        }
+    }
     let Some(places) = &binding.checkpoints else { return Ok(()) };
     let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
     for (shard, place) in places.iter().enumerate() {
@@ -107,11 +112,7 @@ pub(crate) fn begin(
 }
 
 /// Second step: the stream.
-pub(crate) fn mark_stream(
-    transaction: &WriteTransaction,
-    binding: &Binding,
-    side: &StreamSide,
-) -> Result<(), StorageFailure> {
+fn mark_stream(transaction: &WriteTransaction, binding: &Binding, side: &StreamSide) -> Result<(), StorageFailure> {
     write_mark(&mut transaction.open_table(STREAM_META)?, MARK, binding.mark)?;
     if !binding.archive_again {
         return Ok(());
@@ -135,17 +136,92 @@ pub(crate) fn mark_stream(
 }
 
 /// Last step, after the archive's mark.
-pub(crate) fn finish(transaction: &WriteTransaction, mark: Mark) -> Result<(), StorageFailure> {
+fn finish(transaction: &WriteTransaction, mark: Mark) -> Result<(), StorageFailure> {
     write_mark(&mut transaction.open_table(STATISTICS_META)?, MARK, mark)
 }
 
+/// The files of a data directory, open.
+pub(crate) struct Files<'a> {
+    pub(crate) stream: (&'a Database, &'a Path),
+    pub(crate) statistics: (&'a Database, &'a Path),
+    pub(crate) archive: &'a FileArchive,
+    pub(crate) shards: u16,
+    pub(crate) data_dir: &'a Path,
+}
+
+/// What binding them came to.
+pub(crate) struct Bound {
+    pub(crate) epoch: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Files<'_> {
+    /// Binds the files together for this start.
+    pub(crate) fn bind(&self) -> Result<Bound, OpenError> {
+        loop {
+            let (binding, warnings) = self.bind_once()?;
+            if !binding.ends_interrupted {
+                return Ok(Bound { epoch: binding.mark.epoch, warnings });
+            }
+        }
+    }
+
+    fn bind_once(&self) -> Result<(Binding, Vec<String>), OpenError> {
+        let fails = |(_, path): (&Database, &Path)| {
+            let (directory, path) = (self.data_dir.to_owned(), path.to_owned());
+            move |source| OpenError::of_database(directory, path, source)
+        };
+        let archive_fails = |source| OpenError::Io { path: self.archive.root().to_owned(), source };
+        let stream = self.stream.0.read(|transaction| stream_side(transaction, self.shards));
+        let stream = stream.map_err(fails(self.stream))?;
+        let statistics = self.statistics.0.read(|transaction| statistics_side(transaction, self.shards));
+        let statistics = statistics.map_err(fails(self.statistics))?;
+        let archived = self.archive.read_mark().map_err(archive_fails)?.map(|text| parse_mark(&text));
+        let binding = bind(&statistics, &stream, archived, rand::random());
+
+        let mut warnings: Vec<String> = binding.findings.iter().map(Finding::text).collect();
+        // Before anything is written: interrupted, the next start finds the same again.
+        if binding.curated_again
+            && let Some(name) = self.archive.set_curated_aside(binding.mark.starts).map_err(archive_fails)?
+        {
+            warnings.push(format!(
+                "the curated files are of later statistics and were moved to archive/{name}: curated data begins again"
+            ));
+        }
+        for warning in &warnings {
+            tracing::warn!(data_dir = %self.data_dir.display(), "{warning}");
+        }
+        self.write(&binding, &stream).map_err(|(file, source)| fails(file)(source))?;
+        Ok((binding, warnings))
+    }
+
+    /// The four steps of a start.
+    fn write(&self, binding: &Binding, side: &StreamSide) -> Result<(), ((&Database, &Path), StorageFailure)> {
+        let (stream, statistics) = (self.stream, self.statistics);
+        let begun = statistics.0.write(|transaction| begin(transaction, binding, side.created_at));
+        begun.map_err(|failure| (statistics, failure))?;
+        let marked = stream.0.write(|transaction| {
+            note_open(transaction, STREAM_META, stream.1)?;
+            mark_stream(transaction, binding, side)
+        });
+        marked.map_err(|failure| (stream, failure))?;
+        let archived = self.archive.write_mark(mark_text(binding.mark).as_bytes());
+        archived.map_err(|error| ((statistics.0, self.archive.root()), error.into()))?;
+        let finished = statistics.0.write(|transaction| {
+            note_open(transaction, STATISTICS_META, statistics.1)?;
+            finish(transaction, binding.mark)
+        });
+        finished.map_err(|failure| (statistics, failure))
+    }
+}
+
 /// A mark as the archive's file has it.
-pub(crate) fn mark_text(mark: Mark) -> String {
+fn mark_text(mark: Mark) -> String {
     format!("{:016x} {} {}\n", mark.run, mark.starts, mark.epoch)
 }
 
 /// The mark of such a text; a text of any other form is the mark of no run.
-pub(crate) fn parse_mark(text: &[u8]) -> Mark {
+fn parse_mark(text: &[u8]) -> Mark {
     let parse = || {
         let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
         let run = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -171,7 +247,7 @@ pub(crate) fn is_live_copy(
 }
 
 /// The file is in use from now on.
-pub(crate) fn note_open(
+fn note_open(
     transaction: &WriteTransaction,
     meta: TableDefinition<&'static str, u64>,
     path: &Path,

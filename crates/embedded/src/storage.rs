@@ -2,11 +2,10 @@
 
 use crate::accounting::{Accounting, accounting};
 use crate::archive::FileArchive;
-use crate::binding::{Binding, StreamSide, bind};
 use crate::checkpoints::EmbeddedCheckpoints;
 use crate::database::Database;
 use crate::dead_letters::EmbeddedDeadLetterQueue;
-use crate::marks;
+use crate::marks::{self, Files};
 use crate::raw_archive::{ArchiveLimits, ArchiveRun, archive_raw};
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, SHARDS};
 use crate::statistics::{EmbeddedStatisticsStore, StatisticsParts};
@@ -126,40 +125,35 @@ impl EmbeddedStorage {
         let archive = data_dir.join("archive");
         let archive = FileArchive::open(&archive).map_err(|source| OpenError::Io { path: archive, source })?;
 
-        let side = stream.read(|transaction| marks::stream_side(transaction, form.shards));
-        let side = side.map_err(fails(&stream_path))?;
-        let binding = bind_statistics(&statistics, &side, form, &archive).map_err(fails(&statistics_path))?;
-        let mark = binding.mark;
-        stream
-            .write(|transaction| {
-                marks::note_open(transaction, STREAM_META, &stream_path)?;
-                marks::mark_stream(transaction, &binding, &side)
-            })
-            .map_err(fails(&stream_path))?;
-        archive
-            .write_mark(marks::mark_text(mark).as_bytes())
-            .map_err(|source| OpenError::Io { path: archive.root().to_owned(), source })?;
-        statistics
-            .write(|transaction| {
-                marks::note_open(transaction, tables::META, &statistics_path)?;
-                marks::finish(transaction, mark)
-            })
-            .map_err(fails(&statistics_path))?;
+        let files = Files {
+            stream: (&stream, &stream_path),
+            statistics: (&statistics, &statistics_path),
+            archive: &archive,
+            shards: form.shards,
+            data_dir,
+        };
+        let bound = files.bind()?;
 
         let stream =
-            start_stream(stream, form, mark.epoch, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
+            start_stream(stream, form, bound.epoch, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
         let writer =
             Writer::start("statistics-writer", Arc::clone(&statistics), StatisticsJournal, options.queue_bytes)
                 .map_err(|source| OpenError::Io { path: statistics_path, source })?;
         let statistics = StatisticsParts { database: statistics, writer, _lock: Arc::clone(&lock) };
         sync_names(data_dir)?;
-        let warnings = binding.findings.iter().map(|finding| finding.text()).collect();
         let (stream, statistics) = (Arc::new(stream), Arc::new(statistics));
-        Ok(EmbeddedStorage { stream, statistics, archive, retention: options.retention, warnings, lock })
+        Ok(EmbeddedStorage {
+            stream,
+            statistics,
+            archive,
+            retention: options.retention,
+            warnings: bound.warnings.into(),
+            lock,
+        })
     }
 
-    /// What opening found about files that were lost or restored, in whole sentences for the operator. Said once: the
-    /// next opening finds the files bound together.
+    /// What opening found about files that were lost or restored, in sentences for the operator. They are in the log too,
+    /// and only once: the next opening finds the files bound together.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -405,18 +399,4 @@ fn prepare_statistics(database: &Database, path: &Path) -> Result<(), StorageFai
         transaction.open_table(tables::META)?.insert("version", FORM_VERSION)?;
         Ok(())
     })
-}
-
-/// Compares the files' marks, and writes into the statistics what follows.
-fn bind_statistics(
-    statistics: &Database,
-    stream: &StreamSide,
-    form: StreamForm,
-    archive: &FileArchive,
-) -> Result<Binding, StorageFailure> {
-    let side = statistics.read(|transaction| marks::statistics_side(transaction, form.shards))?;
-    let archived = archive.read_mark()?.map(|text| marks::parse_mark(&text));
-    let binding = bind(&side, stream, archived, rand::random());
-    statistics.write(|transaction| marks::begin(transaction, &binding, form.created_at))?;
-    Ok(binding)
 }

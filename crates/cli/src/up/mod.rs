@@ -174,13 +174,7 @@ fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
         retention: Duration::from_secs(args.retention_hours * 3600),
         ..Options::default()
     };
-    let opened = EmbeddedStorage::open(&args.data_dir, options);
-    if let Ok(storage) = &opened {
-        for warning in storage.warnings() {
-            tracing::warn!(data_dir = %args.data_dir.display(), "{warning}");
-        }
-    }
-    opened.map_err(|error| match error {
+    EmbeddedStorage::open(&args.data_dir, options).map_err(|error| match error {
         OpenError::Locked { .. } => anyhow::anyhow!(
             "another streamgauge is using the data directory {}; end it, or give another --data-dir",
             args.data_dir.display()

@@ -157,6 +157,21 @@ async fn older_statistics_read_the_stream_again_and_say_so() {
 }
 
 #[tokio::test]
+async fn curated_files_of_later_statistics_are_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = open(folder.path());
+    storage.archive().put("curated/device_statistics/dt=2026-01-31/a.parquet", vec![1]).await.expect("put");
+    storage.close().await;
+    fs::remove_file(folder.path().join("statistics.redb")).expect("removed");
+    let storage = open(folder.path());
+    let warning = storage.warnings().last().expect("a warning");
+    assert!(warning.contains("archive/curated-before-2"), "{warning}");
+    assert_eq!(storage.archive().list("curated/", None, 10).await.expect("keys"), [] as [String; 0]);
+    let kept = folder.path().join("archive/curated-before-2/device_statistics/dt=2026-01-31/a.parquet");
+    assert_eq!(fs::read(kept).expect("kept"), [1]);
+}
+
+#[tokio::test]
 async fn databases_older_than_the_archive_reuse_no_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = ["stream.redb", "statistics.redb"];
