@@ -91,13 +91,19 @@ impl LedgerPage {
         encode_page(self.day, &self.entries)
     }
 
+    /// Reads the version alone, and fails where this build doesn't know it: see [`crate::DeviceState::check_version`].
+    pub fn check_version(bytes: &[u8]) -> Result<(), CorruptState> {
+        match *bytes.first().ok_or(CorruptState::Truncated)? {
+            VERSION => Ok(()),
+            found => Err(CorruptState::of_version(found, VERSION)),
+        }
+    }
+
     /// Reads what [`Self::encode`] wrote; any other bytes are an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptState> {
+        Self::check_version(bytes)?;
         let mut reader = BitReader::new(bytes);
-        let version = reader.read(8)? as u8;
-        if version != VERSION {
-            return Err(CorruptState::UnknownVersion(version));
-        }
+        reader.read(8)?;
         let day = UtcDay(reader.read(DAY_BITS)? as i32 + FIRST_DAY);
         let entries = read_identities(&mut reader, |distance| day.start_ns() + distance)?;
         let page = Self::new(day, entries)?;

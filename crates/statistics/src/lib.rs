@@ -2,7 +2,8 @@
 //!
 //! *Enters*: readings that passed validation ([`CountedReading`]), and bytes that this crate wrote before.
 //! *Leaves*: statistics ([`Summary`]), the state's bytes, and ledger pages for the identities that leave the window.
-//! *Fails*: bytes that are not the canonical form of a valid state, with [`CorruptState`]; nothing else can.
+//! *Fails*: bytes that are not the canonical form of a valid state, or of a version newer than this build knows, with
+//! [`CorruptState`]; nothing else can.
 //!
 //! Empty is `None`; NaN and infinities never leave. docs/statistics.md has the derivations and measurements.
 

@@ -93,6 +93,8 @@ impl QuantileSketch {
         let mut reader = BitReader::new(bytes);
         let version = reader.read(8)? as u8;
         if version != VERSION {
+            // Never a newer version: a sketch is stored within a state, whose own version says that. After a damaged bit
+            // this byte may be anything.
             return Err(CorruptState::UnknownVersion(version));
         }
         let mut sketch = Self::new(cap);

@@ -88,16 +88,25 @@ impl DeviceState {
         (0..16).rev().find(|&power| all.iter().flatten().all(|ns| ns % 10i128.pow(power) == 0)).unwrap_or(0)
     }
 
+    /// Reads the version alone, and fails where this build doesn't know it.
+    ///
+    /// A store calls it before it reads what it keeps beside the state, because a newer build may keep that otherwise.
+    pub fn check_version(bytes: &[u8]) -> Result<(), CorruptState> {
+        match *bytes.first().ok_or(CorruptState::Truncated)? {
+            VERSION | VERSION_WITH_EXPIRING_PAGES => Ok(()),
+            found => Err(CorruptState::of_version(found, VERSION_WITH_EXPIRING_PAGES)),
+        }
+    }
+
     /// Reads what [`Self::encode`] wrote; any other bytes are an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptState> {
+        // First, because a newer version may allow more bytes.
+        Self::check_version(bytes)?;
         if bytes.len() > MOST_BYTES {
             return Err(CorruptState::TooLong { bytes: bytes.len(), cap: MOST_BYTES });
         }
         let mut reader = BitReader::new(bytes);
         let version = reader.read(8)? as u8;
-        if ![VERSION, VERSION_WITH_EXPIRING_PAGES].contains(&version) {
-            return Err(CorruptState::UnknownVersion(version));
-        }
         let mut state = Self::new();
         if reader.read_bool()? {
             state.read_timestamps(&mut reader, version)?;

@@ -80,9 +80,19 @@ fn check_sketch(bytes: &[u8]) -> bool {
     true
 }
 
+/// Damage behind the version passes for no newer version, and the version of a newer build for no damage.
+fn refused(error: &CorruptState, bytes: &[u8], known: u8) -> bool {
+    match bytes.first() {
+        Some(&found) if found > known => assert_eq!(error, &CorruptState::NewerVersion { found, known }),
+        _ => assert!(!matches!(error, CorruptState::NewerVersion { .. }), "{error} of {bytes:?}"),
+    }
+    false
+}
+
 fn check_state(bytes: &[u8]) -> bool {
-    let Ok(mut state) = DeviceState::decode(bytes) else {
-        return false;
+    let mut state = match DeviceState::decode(bytes) {
+        Ok(state) => state,
+        Err(error) => return refused(&error, bytes, 2),
     };
     assert_eq!(state.encode(), bytes);
     let summary = state.summary();
@@ -101,8 +111,9 @@ fn check_state(bytes: &[u8]) -> bool {
 }
 
 fn check_page(bytes: &[u8]) -> bool {
-    let Ok(page) = LedgerPage::decode(bytes) else {
-        return false;
+    let page = match LedgerPage::decode(bytes) {
+        Ok(page) => page,
+        Err(error) => return refused(&error, bytes, 1),
     };
     assert_eq!(page.encode(), bytes);
     assert!(page.len() > 0 && page.entries().is_sorted());
@@ -150,10 +161,34 @@ fn ten_million_inputs_neither_panic_nor_pass_with_a_broken_invariant() {
 
 #[test]
 fn another_version_and_an_overlong_sketch_say_so() {
-    assert_eq!(DeviceState::decode(&[9]), Err(CorruptState::UnknownVersion(9)));
+    assert_eq!(DeviceState::decode(&[0]), Err(CorruptState::UnknownVersion(0)));
     assert_eq!(QuantileSketch::decode(&[2, 0], 448), Err(CorruptState::UnknownVersion(2)));
     assert_eq!(LedgerPage::decode(&[0]), Err(CorruptState::UnknownVersion(0)));
     assert_eq!(DeviceState::decode(&[]), Err(CorruptState::Truncated));
     let overlong = QuantileSketch::decode(&[1; 449], 448);
     assert_eq!(overlong, Err(CorruptState::TooLong { bytes: 449, cap: 448 }));
+}
+
+#[test]
+fn every_version_above_the_newest_known_is_newer() {
+    type Refused = fn(&[u8]) -> Option<CorruptState>;
+    let kinds: [(u8, Refused, Refused); 2] = [
+        (2, |bytes| DeviceState::decode(bytes).err(), |bytes| DeviceState::check_version(bytes).err()),
+        (1, |bytes| LedgerPage::decode(bytes).err(), |bytes| LedgerPage::check_version(bytes).err()),
+    ];
+    // A newer form may have any length: the version alone, or more bytes than today's states may have.
+    let lengths = [1, 2, 300, 500 * 1_024];
+    for (found, length) in (0..=u8::MAX).flat_map(|found| lengths.map(|length| (found, length))) {
+        let mut bytes = vec![0x5a; length];
+        bytes[0] = found;
+        for (known, decode, check_version) in kinds {
+            let expected = match found {
+                0 => Some(CorruptState::UnknownVersion(0)),
+                _ if found <= known => None,
+                _ => Some(CorruptState::NewerVersion { found, known }),
+            };
+            assert_eq!(check_version(&bytes), expected, "version {found}");
+            assert!(expected.is_none() || decode(&bytes) == expected, "version {found} of {length} bytes");
+        }
+    }
 }
