@@ -8,7 +8,7 @@ use ports::{
     Clock, ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore,
     StoreError, WriteError,
 };
-use statistics::{CountedReading, DeviceState, LedgerPage, UtcDay};
+use statistics::{CorruptState, CountedReading, DeviceState, LedgerPage, UtcDay};
 use std::collections::BTreeSet;
 use telemetry::{DeviceId, Timestamp};
 use tracing::error;
@@ -23,6 +23,13 @@ const DAYS_AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct GroupFailure {
     pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl GroupFailure {
+    /// Whether it lasts until a newer program runs.
+    pub fn is_of_a_newer_version(&self) -> bool {
+        matches!(self.cause.downcast_ref(), Some(StoreError::NewerVersion { .. }))
+    }
 }
 
 fn failure(error: impl std::error::Error + Send + Sync + 'static) -> GroupFailure {
@@ -106,6 +113,9 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         let revision = Some(item.revision);
         match DeviceState::decode(&item.state) {
             Ok(state) => Ok(Some(Found { revision, state: Some(state) })),
+            Err(CorruptState::NewerVersion { found, known }) => {
+                Err(failure(StoreError::NewerVersion { what: "stored state".to_owned(), found, known }))
+            }
             Err(error) => {
                 error!(device_id = device_id.as_str(), %error, "stored state is corrupt");
                 Ok(None)
@@ -135,6 +145,10 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
                 Ok(_) => {
                     error!(device_id = device_id.as_str(), key = item.key, "stored ledger page is of another day");
                     return Ok(Err(CorruptPages));
+                }
+                Err(CorruptState::NewerVersion { found, known }) => {
+                    let what = format!("stored ledger page `{}`", item.key);
+                    return Err(failure(StoreError::NewerVersion { what, found, known }));
                 }
                 Err(error) => {
                     error!(device_id = device_id.as_str(), key = item.key, %error, "stored ledger page is corrupt");

@@ -33,6 +33,8 @@ pub struct BatchReport {
     pub dead_letters: BTreeMap<RejectReason, u64>,
     /// Devices whose group failed and will be delivered again.
     pub failed_groups: u64,
+    /// Those of them whose stored state or ledger page is of a newer version than this program.
+    pub newer_version: u64,
 }
 
 /// The answer to Lambda, and what happened.
@@ -65,11 +67,17 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             .buffer_unordered(self.settings.concurrency.max(1))
             .collect()
             .await;
+        let mut newer = None;
         for (group, outcomes) in results {
             match outcomes {
                 Ok(outcomes) => tally(&group, &outcomes, &mut report, &mut rejected),
                 Err(failure) => {
-                    failures.add(failure.cause.as_ref(), group.device_id.as_str());
+                    if failure.is_of_a_newer_version() {
+                        report.newer_version += 1;
+                        newer.get_or_insert((with_causes(failure.cause.as_ref()), group.device_id));
+                    } else {
+                        failures.add(failure.cause.as_ref(), group.device_id.as_str());
+                    }
                     report.failed_groups += 1;
                     failed_records.extend(group.places.first().map(|place| place.record));
                 }
@@ -77,6 +85,10 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         }
         for (error, Failed { times, first }) in failures.0 {
             error!(error, devices = times, device_id = first, "device groups failed and will be delivered again");
+        }
+        if let Some((error, device_id)) = newer {
+            let (devices, device_id) = (report.newer_version, device_id.as_str());
+            error!(error, devices, device_id, "stored state is of a newer version than this program");
         }
         self.send_dead_letters(event, rejected, &mut report, &mut failed_records).await;
         let mut response = KinesisEventResponse::default();

@@ -71,6 +71,7 @@ impl Batch<'_> {
             Metric::count("Duplicates", report.duplicates),
             Metric::count("DeadLetters", dead_letters),
             Metric::count("FailedGroups", report.failed_groups),
+            Metric::count("NewerVersion", report.newer_version),
             Metric::count("WriteUnits", self.write_units),
             Metric::milliseconds("IteratorAge", self.iterator_age),
             Metric::milliseconds("BatchDuration", self.duration),
@@ -100,7 +101,7 @@ mod tests {
 
     fn full_report() -> BatchReport {
         let dead_letters = RejectReason::ALL.into_iter().zip(1..).collect();
-        BatchReport { counted: 5, duplicates: 1, dead_letters, failed_groups: 4 }
+        BatchReport { counted: 5, duplicates: 1, dead_letters, failed_groups: 4, newer_version: 2 }
     }
 
     #[test]
@@ -115,6 +116,7 @@ mod tests {
             ("DeadLetters_late", 7.0),
             ("DeadLetters_corrupt_state", 8.0),
             ("FailedGroups", 4.0),
+            ("NewerVersion", 2.0),
             ("WriteUnits", 3.0),
             ("IteratorAge", 1500.0),
             ("Latency", 3000.0),

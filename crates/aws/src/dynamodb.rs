@@ -130,7 +130,7 @@ impl DynamoDbStatisticsStore {
                     && stored.attributes.updated_at == write.item.attributes.updated_at
             })),
             // Not what we wrote, for that would decode.
-            Err(StoreError::Corrupt(_)) => Ok(false),
+            Err(StoreError::Corrupt(_) | StoreError::NewerVersion { .. }) => Ok(false),
             Err(StoreError::Unavailable(source)) => Err(WriteError::Unavailable(source)),
         }
     }
@@ -149,7 +149,7 @@ impl StatisticsStore for DynamoDbStatisticsStore {
             .send()
             .await
             .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:GetItem", error)))?;
-        answer.item.map(decode_statistics).transpose().map_err(StoreError::Corrupt)
+        answer.item.map(decode_statistics).transpose()
     }
 
     async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
@@ -171,7 +171,7 @@ impl StatisticsStore for DynamoDbStatisticsStore {
                 .await
                 .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:Query", error)))?;
             for item in answer.items.unwrap_or_default() {
-                pages.push(decode_page(item).map_err(StoreError::Corrupt)?);
+                pages.push(decode_page(item)?);
             }
             // An answer ends at 1 MB whatever is left, and then says where to read on.
             start = answer.last_evaluated_key.filter(|key| !key.is_empty());

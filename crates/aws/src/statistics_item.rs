@@ -3,7 +3,8 @@
 use crate::number;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem};
+use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem, StoreError};
+use statistics::{CorruptState, DeviceState, LedgerPage};
 use std::collections::HashMap;
 use telemetry::{DeviceId, Timestamp};
 
@@ -41,8 +42,14 @@ pub(crate) fn encode_statistics(device_id: &DeviceId, item: &StatisticsItem) -> 
     attributes
 }
 
-/// What [`encode_statistics`] wrote. The error says which attribute is not as the contract has it.
-pub(crate) fn decode_statistics(mut attributes: Attributes) -> Result<StatisticsItem, String> {
+/// What [`encode_statistics`] wrote. Where an attribute is not as the contract has it, a newer program may have written
+/// the item otherwise: the state's version says so. Else the error names the attribute.
+pub(crate) fn decode_statistics(attributes: Attributes) -> Result<StatisticsItem, StoreError> {
+    refuse_newer("stored state", attributes.get("state"), DeviceState::check_version)?;
+    statistics_item(attributes).map_err(StoreError::Corrupt)
+}
+
+fn statistics_item(mut attributes: Attributes) -> Result<StatisticsItem, String> {
     let state = match attributes.remove("state") {
         Some(AttributeValue::B(blob)) => blob.into_inner(),
         _ => return Err(not_a("state", "a binary")),
@@ -74,8 +81,13 @@ pub(crate) fn encode_page(device_id: &DeviceId, page: &LedgerPageItem) -> Attrib
     attributes
 }
 
-/// What [`encode_page`] wrote. The error says which attribute is not as the contract has it.
-pub(crate) fn decode_page(mut attributes: Attributes) -> Result<LedgerPageItem, String> {
+/// What [`encode_page`] wrote; with the same errors as [`decode_statistics`].
+pub(crate) fn decode_page(attributes: Attributes) -> Result<LedgerPageItem, StoreError> {
+    refuse_newer("stored ledger page", attributes.get("page"), LedgerPage::check_version)?;
+    ledger_page(attributes).map_err(StoreError::Corrupt)
+}
+
+fn ledger_page(mut attributes: Attributes) -> Result<LedgerPageItem, String> {
     let key = match attributes.remove("item") {
         Some(AttributeValue::S(key)) => key,
         _ => return Err(not_a("item", "a string")),
@@ -90,6 +102,21 @@ pub(crate) fn decode_page(mut attributes: Attributes) -> Result<LedgerPageItem, 
         Some(_) => return Err(not_a("expires_at", "an integer")),
     };
     Ok(LedgerPageItem { key, page, expires_at })
+}
+
+fn refuse_newer(
+    what: &str,
+    attribute: Option<&AttributeValue>,
+    check_version: fn(&[u8]) -> Result<(), CorruptState>,
+) -> Result<(), StoreError> {
+    let Some(AttributeValue::B(blob)) = attribute else { return Ok(()) };
+    match check_version(blob.as_ref()) {
+        Err(CorruptState::NewerVersion { found, known }) => {
+            Err(StoreError::NewerVersion { what: what.to_owned(), found, known })
+        }
+        // Whether it is whole is for the reader of the bytes to say.
+        _ => Ok(()),
+    }
 }
 
 fn integer(value: u64) -> AttributeValue {

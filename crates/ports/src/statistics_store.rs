@@ -104,6 +104,16 @@ pub enum StoreError {
     /// What is stored is not an item of this table. Permanent, and an alarm.
     #[error("the stored item is not readable: {0}")]
     Corrupt(String),
+    /// A newer program wrote what is stored. It is whole: try again, and a program that knows the version reads it.
+    #[error("{what}: version {found} is newer than {known}, the newest that this program knows")]
+    NewerVersion {
+        /// What is of that version.
+        what: String,
+        /// Its version.
+        found: u8,
+        /// The newest version that this program reads.
+        known: u8,
+    },
 }
 
 /// Why a write failed.

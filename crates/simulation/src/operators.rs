@@ -114,7 +114,8 @@ impl Simulation<'_> {
         } else {
             let before = item.state.clone();
             if self.random.one_in(2) {
-                item.state[0] ^= 0xff;
+                // No build wrote version 0; a version above today's would be a newer build's.
+                item.state[0] = 0;
             } else {
                 item.state.truncate(item.state.len() / 2);
             }
@@ -137,7 +138,7 @@ impl Simulation<'_> {
             self.damage.push(Damage::UnreadablePage(key));
         } else if let Some(page) = self.table.pages.get_mut(&key) {
             let before = page.page.clone();
-            page.page[0] ^= 0xff;
+            page.page[0] = 0;
             self.damage.push(Damage::Page(key, before));
         }
     }

@@ -135,3 +135,57 @@ fn a_failing_device_holds_up_no_other() {
     assert_eq!((handled.report.failed_groups, count(&memory)), (1, 13));
     assert_eq!(handle(&memory, &records, Settings::default()).report.counted, 7);
 }
+
+/// > A state or ledger page of a newer version than the program's is never overwritten and makes no dead letter: its
+/// > readings are delivered again until a program that knows the version counts them.
+#[test]
+fn a_reading_of_a_newer_state_waits_and_is_counted_once() {
+    let memory = Memory::default();
+    handle(&memory, &[reading(1, "d", DAY_NS, 1.0)], Settings::default());
+    let known = memory.table().items.clone();
+    // What is known of a newer form is its version; it may be longer than any state of today.
+    memory.table().items.values_mut().next().unwrap().state = vec![200; 500 * 1_024];
+    let newer = memory.table().items.clone();
+    let records = [reading(2, "d", 0, 2.0), reading(3, "other", 0, 1.0), reading(4, "d", 1, 3.0)];
+    for counted in [1, 0] {
+        let handled = handle(&memory, &records, Settings::default());
+        assert_eq!((handled.report.newer_version, handled.report.failed_groups), (1, 1));
+        assert_eq!((handled.report.counted, reasons(&handled)), (counted, vec![]));
+        assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("2"));
+    }
+    let mut table = memory.table();
+    assert_eq!(table.items.iter().next(), newer.iter().next());
+    table.items.extend(known);
+    drop(table);
+    let upgraded = handle(&memory, &records, Settings::default());
+    assert_eq!((upgraded.report.counted, upgraded.report.newer_version), (2, 0));
+    assert_eq!(count(&memory), 4);
+    assert!(memory.table().letters.is_empty());
+}
+
+/// > A state or ledger page of a newer version than the program's is never overwritten and makes no dead letter: its
+/// > readings are delivered again until a program that knows the version counts them.
+#[test]
+fn a_reading_of_a_newer_page_waits_and_is_counted_once() {
+    let memory = Memory::default();
+    for n in 0..40 {
+        handle(&memory, &[reading(n + 1, "d", i128::from(40 - n) * DAY_NS / 10, n as f64)], tight(FULL));
+    }
+    let known = memory.table().pages.clone();
+    memory.table().pages.values_mut().for_each(|page| page.page[0] = 2);
+    let newer = memory.table().pages.clone();
+    // The first is on a page, the second would be beside it, and the third is above the floor.
+    let records = [reading(50, "d", 4 * DAY_NS, 0.0), reading(51, "d", 4 * DAY_NS + 1, 1.0), reading(52, "d", -1, 2.0)];
+    for _ in 0..2 {
+        let handled = handle(&memory, &records, tight(FULL));
+        assert_eq!((handled.report.newer_version, handled.report.failed_groups), (1, 1));
+        assert_eq!((handled.report.counted, handled.report.duplicates, reasons(&handled)), (0, 0, vec![]));
+        assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("50"));
+    }
+    assert_eq!(count(&memory), 40);
+    assert_eq!(std::mem::replace(&mut memory.table().pages, known), newer);
+    let upgraded = handle(&memory, &records, tight(FULL));
+    assert_eq!((upgraded.report.counted, upgraded.report.duplicates, upgraded.report.newer_version), (2, 1, 0));
+    assert_eq!(count(&memory), 42);
+    assert!(memory.table().letters.is_empty());
+}

@@ -121,7 +121,7 @@ fn a_dead_letter_that_is_not_taken_makes_its_record_come_again() {
 fn a_state_that_does_not_decode_is_never_overwritten() {
     let memory = Memory::default();
     handle(&memory, &[reading(1, "d", 0, 1.0)]);
-    memory.table().items.values_mut().next().unwrap().state[0] ^= 0xff;
+    memory.table().items.values_mut().next().unwrap().state[0] = 0;
     let before = memory.table().items.clone();
     let handled = handle(&memory, &[reading(2, "d", 1, 1.0)]);
     assert_eq!(handled.report.dead_letters.get(&RejectReason::CorruptState), Some(&1));

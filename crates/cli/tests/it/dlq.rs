@@ -121,7 +121,7 @@ fn one_of_every_reason(directory: &Path) -> (Pipeline, StatisticsItem) {
     put(&up, "steady", body("steady", 1, "10").as_bytes());
     up.settled();
     assert!(up.terminate().success());
-    let good = replace_state(directory, "broken", |item| StatisticsItem { state: b"garbage".to_vec(), ..item });
+    let good = replace_state(directory, "broken", |item| StatisticsItem { state: b"\0garbage".to_vec(), ..item });
     send_late_letter(directory, &body("steady", 2, "20"));
     let up = Pipeline::start(directory, &["--port", "0"]);
     put(&up, "broken", body("broken", 2, "2").as_bytes());

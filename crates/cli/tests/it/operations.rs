@@ -77,7 +77,7 @@ impl Place for OneMachine {
     }
 
     fn corrupt(&mut self, device: &str) {
-        let good = self.replace(device, |item| StatisticsItem { state: b"garbage".to_vec(), ..item });
+        let good = self.replace(device, |item| StatisticsItem { state: b"\0garbage".to_vec(), ..item });
         self.good.insert(device.to_owned(), good);
     }
 

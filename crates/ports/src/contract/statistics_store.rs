@@ -160,7 +160,7 @@ pub async fn pages_are_found_by_device_and_day<S: StatisticsStore>(store: &S) {
 
 /// A day of more pages than one answer of the back end holds comes back complete.
 pub async fn a_long_day_comes_back_complete<S: StatisticsStore>(store: &S) {
-    let large = |number: u64| LedgerPageItem { page: vec![number as u8; 40_000], ..page(DAY, number) };
+    let large = |number: u64| LedgerPageItem { page: number.to_be_bytes().repeat(5_000), ..page(DAY, number) };
     let mut expected_revision = None;
     for revision in 1..=6u64 {
         let pages = (0..20).map(|n| large(revision * 100 + n)).collect();

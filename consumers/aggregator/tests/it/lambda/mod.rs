@@ -154,6 +154,39 @@ async fn a_missing_table_is_named_in_the_log_and_the_batch_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_of_newer_versions_are_one_log_line_and_a_metric() {
+    let cloud = Cloud::start().await;
+    let first = start(&cloud, &[]).await;
+    assert_eq!(first.invoke("request-1", GOOD).await.failures(), [] as [&str; 0]);
+    // Two devices, each with a version of its own, and what a newer program keeps beside the state.
+    let known = cloud.contents().items.clone();
+    for (version, item) in (3..).zip(cloud.contents().items.values_mut()) {
+        item["state"] = json!({ "B": base64(&char::from(version).to_string()) });
+        item["mean"] = json!({ "BOOL": true });
+    }
+    let newer = cloud.contents().items.clone();
+    let mut rolled_back = start(&cloud, &[]).await;
+    assert_eq!(rolled_back.invoke("request-2", GOOD).await.failures().len(), 2, "each device's first record");
+    let log = rolled_back.log();
+    let errors = errors(&log);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let fields = &errors[0]["fields"];
+    assert_eq!(fields["message"], "stored state is of a newer version than this program");
+    assert_eq!(fields["devices"], 2);
+    assert!(["boiler:7", "pump-1"].map(Value::from).contains(&fields["device_id"]), "{fields}");
+    assert!(fields["error"].as_str().expect("text").contains("is newer than 2"), "{fields}");
+    let metrics = &metrics(&log)[0];
+    assert_eq!((&metrics["NewerVersion"], &metrics["FailedGroups"]), (&json!(2), &json!(2)));
+    assert_eq!(metrics["DeadLetters"], 0);
+    assert_eq!(cloud.contents().items, newer);
+
+    cloud.contents().items = known;
+    let upgraded = start(&cloud, &[]).await;
+    assert_eq!(upgraded.invoke("request-3", GOOD).await.failures(), [] as [&str; 0]);
+    assert_eq!(number(&cloud, "pump-1", "count"), 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_that_may_not_be_stored_makes_its_record_come_again() {
     for (action, resource) in [("sqs:SendMessage", "dead-letters"), ("s3:PutObject", "bucket archive")] {
         let cloud = Cloud::start().await;

@@ -261,7 +261,7 @@ impl Place for Cloud {
 
     fn corrupt(&mut self, device: &str) {
         let good = self.item(device);
-        self.replace(device, &good, StatisticsItem { state: b"garbage".to_vec(), ..good.clone() });
+        self.replace(device, &good, StatisticsItem { state: b"\0garbage".to_vec(), ..good.clone() });
         self.good.insert(device.to_owned(), good);
     }
 
