@@ -249,6 +249,7 @@ MUTANTS = [
     ("observability", "observability", "    table_name                    = var.table_name\n", '    table_name                    = "device-statistics-2"\n'),
     ("observability", "observability", 'metric = "IteratorAge"', 'metric = "Duration"'),
     ("observability", "observability", '"DeadLetters_corrupt_state"', '"DeadLetters"'),
+    ("observability", "observability", '"NewerVersion"', '"FailedGroups"'),
     ("observability", "observability", '"DestinationDeliveryFailures"', '"Errors"'),
     ("observability", "observability", '"DeliveryToS3.DataFreshness", dimensions', '"DeliveryToS3.Success", dimensions'),
     ("observability", "observability", '  comparison_operator = "GreaterThanThreshold"\n', '  comparison_operator = "LessThanThreshold"\n'),

@@ -41,6 +41,7 @@ run "alarms" {
       failure-destination    = "AWS/Lambda DestinationDeliveryFailures Sum 0 aggregator"
       failed-groups          = "Streamgauge FailedGroups Sum 100 aggregator"
       corrupt-state          = "Streamgauge DeadLetters_corrupt_state Sum 0 aggregator"
+      newer-version          = "Streamgauge NewerVersion Sum 0 aggregator"
       stream-write-throttles = "AWS/Kinesis WriteProvisionedThroughputExceeded Sum 0 readings"
       stream-read-throttles  = "AWS/Kinesis ReadProvisionedThroughputExceeded Sum 0 readings"
       table-write-throttles  = "AWS/DynamoDB WriteThrottleEvents Sum 0 device-statistics"
@@ -91,7 +92,7 @@ run "dashboard" {
       for metric in [
         "Count", "Latency", "IteratorAge", "Errors", "Throttles", "WriteProvisionedThroughputExceeded",
         "WriteThrottleEvents", "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage",
-        "DeliveryToS3.DataFreshness", "FailedGroups", "FailedRows", "ReadingsCounted",
+        "DeliveryToS3.DataFreshness", "FailedGroups", "NewerVersion", "FailedRows", "ReadingsCounted",
         "DeadLetters_conflicting_duplicate", "UnreadableItems", "FailedConversion.Records",
         "ConsumedWriteCapacityUnits", "WriteUnits", "Invocations", "IncomingBytes", "DeliveryToS3.Bytes",
         "ProcessedBytes",

@@ -41,6 +41,11 @@ locals {
       namespace   = var.metrics_namespace, metric = "DeadLetters_corrupt_state", dimensions = local.function
       statistic   = "Sum", threshold = 0
     }
+    newer-version = {
+      description = "Stored states are of a newer version than the aggregator, as after a rollback; their readings are retried until a newer aggregator runs."
+      namespace   = var.metrics_namespace, metric = "NewerVersion", dimensions = local.function
+      statistic   = "Sum", threshold = 0
+    }
     stream-write-throttles = {
       description = "The stream refuses records for want of capacity; senders are answered 429."
       namespace   = "AWS/Kinesis", metric = "WriteProvisionedThroughputExceeded", dimensions = local.stream
