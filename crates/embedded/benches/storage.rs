@@ -148,7 +148,7 @@ fn main() {
             writes(&storage, tasks).await;
         }
         let began = Instant::now();
-        let listed = storage.statistics().list(None, DEVICES).await.expect("a list").len();
+        let listed = storage.statistics().list(None, DEVICES).await.expect("a list").devices.len();
         println!("list {listed} devices: {:?}", began.elapsed());
         let began = Instant::now();
         let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;

@@ -7,9 +7,9 @@
 use crate::StorageFailure;
 use crate::database::Database;
 use crate::item::decode_item;
-use crate::statistics::EmbeddedStatisticsStore;
+use crate::statistics::{EmbeddedStatisticsStore, unreadable_item};
 use crate::statistics_journal::{ITEMS, StatisticsOperation, UNCURATED};
-use ports::StatisticsAttributes;
+use ports::{StatisticsAttributes, StoreError};
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use std::ops::Bound;
 use telemetry::DeviceId;
@@ -26,12 +26,12 @@ pub struct UncuratedState {
 }
 
 /// States that no curated file holds.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Uncurated {
     /// In byte order of their devices' names.
     pub states: Vec<UncuratedState>,
-    /// Devices whose item does not decode; they stay where they are.
-    pub unreadable: Vec<String>,
+    /// Devices whose item cannot be read, and why; they stay where they are.
+    pub unreadable: Vec<(String, StoreError)>,
     /// The last device looked at: there may be more after it. `None`: there are none.
     pub next: Option<String>,
 }
@@ -78,7 +78,7 @@ impl EmbeddedStatisticsStore {
                         revision: item.revision,
                         attributes: item.attributes,
                     }),
-                    None => found.unreadable.push(device.to_owned()),
+                    None => found.unreadable.push((device.to_owned(), unreadable_item(device, bytes.value()))),
                 }
             }
             if looked_at < limit {

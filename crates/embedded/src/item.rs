@@ -2,7 +2,7 @@
 //!
 //! All numbers are little-endian. Floats keep their bits, so that what is read equals what was written.
 
-use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem};
+use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem, StoreError};
 use telemetry::Timestamp;
 
 const VERSION: u8 = 1;
@@ -75,7 +75,7 @@ pub(crate) fn decode_item(bytes: &[u8]) -> Option<StatisticsItem> {
     Some(StatisticsItem { revision, attributes, state: rest.0.to_vec() })
 }
 
-/// Revision and count of a stored item.
+/// Revision and count of a stored item; `None` as [`decode_item`].
 pub(crate) fn item_head(bytes: &[u8]) -> Option<ItemHead> {
     let mut rest = Rest(bytes.strip_prefix(&[VERSION])?);
     Some(ItemHead { revision: rest.u64()?, count: rest.u64()? })
@@ -102,6 +102,14 @@ pub(crate) fn decode_page(key: &str, bytes: &[u8]) -> Option<LedgerPageItem> {
         _ => return None,
     };
     Some(LedgerPageItem { key: key.to_owned(), page: rest.0.to_vec(), expires_at })
+}
+
+/// Why bytes that hold `what` are no item or page: a version above ours is a newer program's, anything else is damage.
+pub(crate) fn unreadable(what: String, bytes: &[u8]) -> StoreError {
+    match bytes.first() {
+        Some(&found) if found > VERSION => StoreError::NewerVersion { what, found, known: VERSION },
+        _ => StoreError::Corrupt(what),
+    }
 }
 
 struct Rest<'a>(&'a [u8]);
@@ -180,6 +188,20 @@ mod tests {
         #[test]
         fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (decode_item(&bytes), item_head(&bytes), decode_page("ledger#", &bytes));
+        }
+
+        #[test]
+        fn only_a_version_above_ours_is_newer(item in item(), found: u8, length in 0usize..300) {
+            let mut bytes = encode_item(&item);
+            bytes.truncate(length);
+            bytes.first_mut().into_iter().for_each(|version| *version = found);
+            let is_newer = !bytes.is_empty() && found > VERSION;
+            match unreadable("an item".to_owned(), &bytes) {
+                StoreError::NewerVersion { found: version, known: VERSION, .. } => prop_assert!(is_newer && version == found),
+                StoreError::Corrupt(_) => prop_assert!(!is_newer),
+                other => prop_assert!(false, "{other:?}"),
+            }
+            prop_assert!(!is_newer || (decode_item(&bytes).is_none() && item_head(&bytes).is_none()));
         }
 
         #[test]

@@ -41,7 +41,7 @@ pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue};
 pub use failure::{OpenError, StorageFailure};
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
-pub use statistics::EmbeddedStatisticsStore;
+pub use statistics::{DeviceList, EmbeddedStatisticsStore};
 pub use statistics_journal::RedriveIntent;
 pub use storage::{EmbeddedStorage, Options};
 pub use stream::{EmbeddedStream, RECORD_BYTES_MAX};

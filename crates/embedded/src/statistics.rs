@@ -2,7 +2,7 @@
 
 use crate::StorageFailure;
 use crate::database::Database;
-use crate::item::{decode_item, decode_page};
+use crate::item::{decode_item, decode_page, unreadable};
 use crate::marks;
 use crate::statistics_journal::{ITEMS, META, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
 use crate::storage::DirectoryLock;
@@ -49,30 +49,40 @@ pub struct EmbeddedStatisticsStore {
     pub(crate) parts: Arc<StatisticsParts>,
 }
 
+/// Part of the list of devices.
+#[derive(Debug, Default)]
+pub struct DeviceList {
+    /// In byte order of their names.
+    pub devices: Vec<(DeviceId, StatisticsItem)>,
+    /// Devices between them whose items cannot be read: how many, and why the first cannot, which names it.
+    pub unreadable: Option<(u64, StoreError)>,
+}
+
 impl EmbeddedStatisticsStore {
-    /// At most `limit` devices after `after`, in byte order of their names, with their items.
+    /// The first `limit` devices after `after`, in byte order of their names, with their items. One whose item cannot be
+    /// read is left out: a list of less than `limit` devices is the end.
     ///
     /// # Errors
-    /// [`StoreError`]; a single item that does not decode fails the whole list.
-    pub async fn list(
-        &self,
-        after: Option<&DeviceId>,
-        limit: usize,
-    ) -> Result<Vec<(DeviceId, StatisticsItem)>, StoreError> {
+    /// [`StoreError::Unavailable`].
+    pub async fn list(&self, after: Option<&DeviceId>, limit: usize) -> Result<DeviceList, StoreError> {
         let after = after.map(|device| device.as_str().to_owned());
         let list = self.parts.read(move |transaction| {
             let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut items = Vec::new();
-            for stored in transaction.open_table(ITEMS)?.range::<&str>((start, Bound::Unbounded))?.take(limit) {
+            let mut list = DeviceList::default();
+            for stored in transaction.open_table(ITEMS)?.range::<&str>((start, Bound::Unbounded))? {
+                if list.devices.len() >= limit {
+                    break;
+                }
                 let (device, bytes) = stored?;
-                let device = device.value();
-                let item = decode_item(bytes.value()).ok_or_else(|| corrupt_item(device))?;
-                let device = DeviceId::parse(device).map_err(|_| corrupt_item(device))?;
-                items.push((device, item));
+                let (device, bytes) = (device.value(), bytes.value());
+                match DeviceId::parse(device).ok().zip(decode_item(bytes)) {
+                    Some(item) => list.devices.push(item),
+                    None => list.unreadable.get_or_insert_with(|| (0, unreadable_item(device, bytes))).0 += 1,
+                }
             }
-            Ok(items)
+            Ok(list)
         });
-        list.await.map_err(store_error)
+        list.await.map_err(unavailable)
     }
 
     /// How many devices have statistics.
@@ -81,7 +91,7 @@ impl EmbeddedStatisticsStore {
     /// [`StoreError::Unavailable`].
     pub async fn device_count(&self) -> Result<u64, StoreError> {
         let count = self.parts.database.read(|transaction| Ok(transaction.open_table(ITEMS)?.len()?));
-        count.map_err(store_error)
+        count.map_err(unavailable)
     }
 }
 
@@ -90,15 +100,16 @@ impl StatisticsStore for EmbeddedStatisticsStore {
         // One look-up, mostly from the cache: a thread of its own would cost more.
         let item = self.parts.database.read(|transaction| {
             let Some(bytes) = transaction.open_table(ITEMS)?.get(device_id.as_str())? else { return Ok(None) };
-            decode_item(bytes.value()).map(Some).ok_or_else(|| corrupt_item(device_id.as_str()))
+            let bytes = bytes.value();
+            Ok(Some(decode_item(bytes).ok_or_else(|| unreadable_item(device_id.as_str(), bytes))))
         });
-        item.map_err(store_error)
+        item.map_err(unavailable)?.transpose()
     }
 
     async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
         let (device, prefix) = (device_id.as_str().to_owned(), prefix.to_owned());
         let pages = self.parts.read(move |transaction| read_pages(transaction, &device, &prefix));
-        pages.await.map_err(store_error)
+        pages.await.map_err(unavailable)?
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
@@ -115,7 +126,7 @@ fn read_pages(
     transaction: &ReadTransaction,
     device: &str,
     prefix: &str,
-) -> Result<Vec<LedgerPageItem>, StorageFailure> {
+) -> Result<Result<Vec<LedgerPageItem>, StoreError>, StorageFailure> {
     let mut pages = Vec::new();
     for stored in transaction.open_table(PAGES)?.range::<(&str, &str)>((device, prefix)..)? {
         let (key, bytes) = stored?;
@@ -123,19 +134,18 @@ fn read_pages(
         if of != device || !key.starts_with(prefix) {
             break;
         }
-        let corrupt = || StorageFailure::Corrupt(format!("ledger page `{key}` of device `{device}`"));
-        pages.push(decode_page(key, bytes.value()).ok_or_else(corrupt)?);
+        match decode_page(key, bytes.value()) {
+            Some(page) => pages.push(page),
+            None => return Ok(Err(unreadable(format!("ledger page `{key}` of device `{device}`"), bytes.value()))),
+        }
     }
-    Ok(pages)
+    Ok(Ok(pages))
 }
 
-fn corrupt_item(device: &str) -> StorageFailure {
-    StorageFailure::Corrupt(format!("statistics of device `{device}`"))
+pub(crate) fn unreadable_item(device: &str, bytes: &[u8]) -> StoreError {
+    unreadable(format!("statistics of device `{device}`"), bytes)
 }
 
-fn store_error(failure: StorageFailure) -> StoreError {
-    match failure {
-        StorageFailure::Corrupt(what) => StoreError::Corrupt(what),
-        failure => StoreError::Unavailable(failure.boxed()),
-    }
+fn unavailable(failure: StorageFailure) -> StoreError {
+    StoreError::Unavailable(failure.boxed())
 }

@@ -48,17 +48,23 @@ pub async fn curate_once(storage: &EmbeddedStorage) {
 async fn run(storage: &EmbeddedStorage, delivery: &impl CuratedDelivery) -> Result<(), CuratedFailure> {
     let statistics = storage.statistics();
     let mut after = None;
+    let (mut devices, mut first) = (0, None);
     loop {
         let found = statistics.uncurated(after.as_deref(), ROWS_MAX).await?;
-        for device_id in &found.unreadable {
-            error!(device_id, "stored state is corrupt, and in no curated file");
-        }
+        devices += found.unreadable.len();
+        first = first.or(found.unreadable.into_iter().next());
         deliver(storage, delivery, found.states).await?;
         match found.next {
             Some(next) => after = Some(next),
-            None => return Ok(()),
+            None => break,
         }
     }
+    // After a rollback it may be every device.
+    if let Some((device_id, error)) = first {
+        let error = &error as &dyn std::error::Error;
+        error!(error, devices, device_id, "stored states cannot be read, and are in no curated file");
+    }
+    Ok(())
 }
 
 async fn deliver(

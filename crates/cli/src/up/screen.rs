@@ -67,8 +67,8 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancell
             });
             before = Some((Instant::now(), accounts.counted));
             if screen.is_live() {
-                let devices = storage.statistics().list(None, DEVICES_SHOWN + 1).await.unwrap_or_default();
-                screen.bar.set_message(picture(&url, &accounts, rate, &devices));
+                let list = storage.statistics().list(None, DEVICES_SHOWN + 1).await.unwrap_or_default();
+                screen.bar.set_message(picture(&url, &accounts, rate, &list.devices));
             } else {
                 say(&totals(&accounts, rate));
             }

@@ -25,7 +25,7 @@ const HISTORIES_AT_ONCE: usize = 2;
 pub struct StorageView {
     storage: EmbeddedStorage,
     histories: Arc<Semaphore>,
-    /// Unreadable curated files that the log has named.
+    /// Unreadable curated files and items that the log has named.
     named: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -44,8 +44,16 @@ impl PipelineView for StorageView {
         after: Option<&DeviceId>,
         limit: usize,
     ) -> Result<Vec<(DeviceId, StatisticsAttributes)>, ViewError> {
-        let items = self.storage.statistics().list(after, limit).await.map_err(unavailable)?;
-        Ok(items.into_iter().map(|(device_id, item)| (device_id, item.attributes)).collect())
+        let list = self.storage.statistics().list(after, limit).await.map_err(unavailable)?;
+        if let Some((devices, first)) = list.unreadable
+            && self.is_named_first(&first.to_string())
+        {
+            warn!(
+                error = with_causes(&first),
+                devices, "stored statistics cannot be read, and their devices are in no list"
+            );
+        }
+        Ok(list.devices.into_iter().map(|(device_id, item)| (device_id, item.attributes)).collect())
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<History, ViewError> {
@@ -117,10 +125,15 @@ impl StorageView {
         StorageView { storage, histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)), named: Arc::default() }
     }
 
+    /// Whether the log has not named it before.
+    fn is_named_first(&self, unreadable: &str) -> bool {
+        // A set is never left half-changed.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(unreadable.to_owned())
+    }
+
     /// Says once of a file that it cannot be read.
     fn name_unreadable(&self, file: &str, error: &ReadError) {
-        // A set is never left half-changed.
-        if self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned()) {
+        if self.is_named_first(file) {
             warn!(file, error = with_causes(error), "a curated file cannot be read, and what it has is in no history");
         }
     }

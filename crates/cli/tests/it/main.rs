@@ -14,5 +14,6 @@ mod ministack;
 mod operations;
 mod rebuild;
 mod support;
+mod unreadable_items;
 mod up;
 mod without_aws;

@@ -167,7 +167,7 @@ impl Acknowledged {
             assert_eq!(stored.get(place), Some(name), "acknowledged at {place:?}");
         }
         let mut counted = 0;
-        for (device, item) in storage.statistics().list(None, 100).await.expect("a list") {
+        for (device, item) in storage.statistics().list(None, 100).await.expect("a list").devices {
             let acknowledged = self.revisions.get(device.as_str()).copied().unwrap_or(0);
             assert!(item.revision >= acknowledged);
             let pages = storage.statistics().read_ledger(&device, "ledger#").await.expect("a read");

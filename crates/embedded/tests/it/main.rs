@@ -8,3 +8,4 @@ mod dead_letters;
 mod lost_files;
 mod raw_archive;
 mod stream;
+mod unreadable_items;
