@@ -4,6 +4,7 @@ use crate::access::Gatekeeper;
 use crate::answer::{Answer, Refusal, bytes_answer, json};
 use crate::body::{BodyReader, discard};
 use crate::fleet::{EventStreams, SnapshotCache};
+use crate::health::StreamHealth;
 use crate::letters::SummaryCache;
 use crate::page::Page;
 use crate::query::Query;
@@ -15,6 +16,7 @@ use hyper::{Request, StatusCode};
 use ports::{Clock, EventStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The front door, in front of a stream `S` and a view `V` of the pipeline behind it.
 pub struct Gateway<S, V> {
@@ -22,6 +24,7 @@ pub struct Gateway<S, V> {
     pub(crate) bodies: BodyReader,
     pub(crate) stream: S,
     pub(crate) view: V,
+    pub(crate) stream_health: StreamHealth,
     pub(crate) recent: Arc<RecentActivity>,
     pub(crate) letter_summary: SummaryCache,
     pub(crate) snapshots: SnapshotCache,
@@ -49,6 +52,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             bodies: BodyReader::new(&config.limits),
             stream,
             view,
+            stream_health: StreamHealth::default(),
             recent,
             letter_summary: SummaryCache::default(),
             snapshots: SnapshotCache::default(),
@@ -105,7 +109,7 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             Endpoint::Batch => self.post_batch(head, body).await,
             Endpoint::StreamRecord => self.put_record(head, body).await,
             Endpoint::Statistics => self.statistics(head).await,
-            Endpoint::Health => Ok(health()),
+            Endpoint::Health => Ok(json(StatusCode::OK, &self.stream_health.read(Instant::now()))),
             Endpoint::Devices => self.devices(head).await,
             Endpoint::Pipeline => self.pipeline(head).await,
             Endpoint::Fleet => self.fleet(head).await,
@@ -137,12 +141,4 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
 /// The parameters of a request that has only those in `known`.
 pub(crate) fn query<'a>(head: &'a Parts, known: &[&'static str]) -> Result<Query<'a>, Refusal> {
     Query::parse(head.uri.query(), known)
-}
-
-fn health() -> Answer {
-    #[derive(serde::Serialize)]
-    struct Health {
-        status: &'static str,
-    }
-    json(StatusCode::OK, &Health { status: "ok" })
 }

@@ -7,8 +7,9 @@ use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use ports::{EventStream, PutError, PutReceipt, StreamEntry};
+use ports::{EventStream, PutError, PutReceipt, StreamEntry, with_causes};
 use serde::Serialize;
+use std::time::Instant;
 use telemetry::{Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
 
 const JSON: &str = "application/json";
@@ -48,7 +49,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             partition_key: entry.reading.device_id.as_str().to_owned(),
             data: one_line(entry.body.as_bytes()),
         });
-        let outcomes = self.stream.put_records(entries.collect()).await;
+        let outcomes = self.put(entries.collect()).await;
         let readings = batch.into_iter().map(|entry| entry.reading).collect::<Vec<_>>();
         self.batch_answer(readings, outcomes)
     }
@@ -65,9 +66,15 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         Ok(accepted(&self.put_one(entry).await?))
     }
 
+    async fn put(&self, entries: Vec<StreamEntry>) -> Vec<Result<PutReceipt, PutError>> {
+        let outcomes = self.stream.put_records(entries).await;
+        self.stream_health.note(&outcomes, Instant::now());
+        outcomes
+    }
+
     async fn put_one(&self, entry: StreamEntry) -> Result<PutReceipt, Refusal> {
         // One entry has one result; a stream that gives none has not said that it is stored.
-        match self.stream.put_records(vec![entry]).await.pop() {
+        match self.put(vec![entry]).await.pop() {
             Some(outcome) => outcome.map_err(not_stored),
             None => Err(Refusal::unavailable("the stream is unavailable: try again")),
         }
@@ -160,7 +167,7 @@ fn not_stored(error: PutError) -> Refusal {
         // The partition key has been checked: what is left is the stream's record limit.
         PutError::Refused(rule) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, rule),
         PutError::Unavailable(source) => {
-            tracing::warn!(error = %source, "the stream is unavailable");
+            tracing::warn!(error = with_causes(source.as_ref()), "the stream is unavailable");
             Refusal::unavailable("the stream is unavailable: try again")
         }
     }

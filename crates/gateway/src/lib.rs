@@ -15,6 +15,7 @@ mod config;
 mod document;
 mod fleet;
 mod gateway;
+mod health;
 mod history;
 mod ingest;
 mod letters;

@@ -7,7 +7,7 @@ use crate::recent::Recent;
 use crate::{DeadLetterPage, DeadLetterQuery, Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use ports::{ConfidenceInterval, DeadLetter, EventStream, StatisticsAttributes};
+use ports::{ConfidenceInterval, DeadLetter, EventStream, StatisticsAttributes, with_causes};
 use serde::Serialize;
 use telemetry::{DeviceId, RejectReason, Timestamp};
 
@@ -170,7 +170,7 @@ pub(crate) fn no_data(device_id: &DeviceId) -> Refusal {
 pub(crate) fn unavailable(error: ViewError) -> Refusal {
     match error {
         ViewError::Unavailable(source) => {
-            tracing::warn!(error = %source, "the pipeline's storage is unavailable");
+            tracing::warn!(error = with_causes(source.as_ref()), "the pipeline's storage is unavailable");
             Refusal::unavailable("the pipeline's storage is unavailable: try again")
         }
     }

@@ -13,6 +13,7 @@ pub(crate) use events::EventStreams;
 pub(crate) use snapshot::SnapshotCache;
 
 use crate::answer::{Answer, Refusal, json};
+use crate::health::Health;
 use crate::reads::{Statistics, unavailable};
 use crate::{Accounting, DeadLetterQuery, Gateway, PipelineView};
 use hyper::StatusCode;
@@ -20,11 +21,13 @@ use hyper::http::request::Parts;
 use overview::Overview;
 use ports::EventStream;
 use serde::Serialize;
+use std::time::Instant;
 use table::TableQuery;
 
 /// What the dashboard shows.
 #[derive(Serialize)]
 struct State<'a> {
+    health: Health,
     pipeline: Accounting,
     /// Whether any dead letter stands in the queue: the accounts count all that there ever were.
     letters_wait: bool,
@@ -57,6 +60,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         };
         let chosen = query.chosen.as_ref().and_then(|chosen| snapshot.place_of(chosen)).map(statistics);
         let devices = rows.into_iter().map(statistics).collect();
-        Ok(use_it(&State { pipeline, letters_wait, overview: &snapshot.overview, matching, devices, chosen }))
+        let health = self.stream_health.read(Instant::now());
+        Ok(use_it(&State { health, pipeline, letters_wait, overview: &snapshot.overview, matching, devices, chosen }))
     }
 }

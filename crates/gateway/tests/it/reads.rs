@@ -1,5 +1,6 @@
 //! What clients read.
 
+use crate::support::memory::Fate;
 use crate::support::{JSON, KEY, Server, reading};
 use ports::{
     DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError, WriteError,
@@ -183,6 +184,34 @@ fn a_view_that_is_down_is_503_and_the_door_stays_open() {
     assert_eq!(server.post("/data", reading("d", 0, 1.0)).status, 200);
     server.pipeline.set_view_down(false);
     assert_eq!(server.get("/?device_id=d").status, 200);
+}
+
+#[test]
+fn health_says_why_posts_fail_until_one_is_stored() {
+    let server = Server::start();
+    let health = || {
+        let answer = server.request("GET", "/health", &[], b"");
+        assert_eq!(answer.status, 200);
+        assert_eq!(server.get("/fleet").json()["health"], answer.json());
+        answer.json()
+    };
+    let batch = format!(r#"{{"readings":[{},{}]}}"#, reading("d", 1, 1.0), reading("d", 2, 1.0));
+    let degraded = json!({"status": "degraded", "reason": "the stream can't be written: the disk is full"});
+    assert_eq!(health(), json!({"status": "ok"}));
+    server.pipeline.fates([Fate::Unavailable]);
+    assert_eq!(server.post("/data", reading("d", 0, 1.0)).status, 503);
+    assert_eq!(health(), degraded);
+    server.pipeline.fates([Fate::Throttled]);
+    assert_eq!(server.post("/data", reading("d", 0, 1.0)).status, 429);
+    assert_eq!(health(), degraded);
+    server.pipeline.fates([Fate::Unavailable, Fate::Stored]);
+    assert_eq!(server.post("/data/batch", &batch).status, 207);
+    assert_eq!(health(), json!({"status": "ok"}));
+    server.pipeline.fates([Fate::Unavailable, Fate::Unavailable]);
+    assert_eq!(server.post("/data/batch", &batch).status, 503);
+    assert_eq!(health(), degraded);
+    assert_eq!(server.post("/data", reading("d", 0, 1.0)).status, 200);
+    assert_eq!(health(), json!({"status": "ok"}));
 }
 
 #[test]
