@@ -7,6 +7,7 @@ mod api_key;
 mod background;
 pub mod curated;
 mod function;
+mod log_limit;
 pub mod logging;
 mod merging;
 mod screen;
@@ -83,14 +84,16 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Runs the pipeline until Ctrl-C or SIGTERM.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = screen::Screen::new();
-    logging::init(&screen)?;
+    let held_back = logging::init(&screen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8)))
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    runtime.spawn(held_back.clone().keep_writing());
     let result = runtime.block_on(pipeline(&args, &screen));
     screen.clear();
+    held_back.write_rest();
     // Blocking reads that are still under way have nothing left to tell.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result.map(|()| ExitCode::SUCCESS)
