@@ -16,7 +16,7 @@ import { askTable, bindTable, firstDevice, markChosen, showTable, tableQuestion 
 const stream = new StateStream(() => ({ ...tableQuestion(), ...deviceQuestion() }), told);
 
 function told(state) {
-  showHealth(state?.pipeline ?? null, state?.letters_wait ?? false);
+  showHealth(state);
   if (state === null) return;
   const another = showFleet(state);
   if (another) stream.open();
@@ -38,7 +38,7 @@ function showFleet(state) {
 
 // What the page came with: the address may name a device of which nothing is known yet.
 function showFirst({ state, recent }) {
-  showHealth(state.pipeline, state.letters_wait);
+  showHealth(state);
   showFleet(state);
   const id = chosenDevice();
   showChosen(state.devices.find(({ device_id: other }) => other === id) ?? null, false, recent?.device_id === id ? recent : null);

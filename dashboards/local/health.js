@@ -8,12 +8,12 @@ const RATE_WINDOW_MS = 6000;
 const pipeline = { samples: [], unexplained: 0, latest: null };
 
 // A new state, or `null` where nothing has changed: the rate falls all the same.
-export function showHealth(latest, lettersWait) {
-  pipeline.latest = latest ?? pipeline.latest;
+export function showHealth(state) {
+  pipeline.latest = state?.pipeline ?? pipeline.latest;
   if (!pipeline.latest) return;
   sample(pipeline.latest.counted);
   showRate();
-  if (latest) showAccounts(latest, lettersWait);
+  if (state) showAccounts(state.pipeline, state.letters_wait, state.health);
 }
 
 function sample(counted) {
@@ -46,7 +46,7 @@ function showTile(id, text, exact, { state = '', note } = {}) {
   if (note !== undefined) setText($(id).querySelector('.note'), note);
 }
 
-function showAccounts(latest, lettersWait) {
+function showAccounts(latest, lettersWait, health) {
   const reasons = Object.entries(latest.dead_letters ?? {}).filter(([, count]) => count > 0)
     .sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1));
   const deadLetters = reasons.reduce((sum, [, count]) => sum + count, 0);
@@ -59,11 +59,20 @@ function showAccounts(latest, lettersWait) {
     { state: lettersWait ? 'bad' : '', note: deadLetters > 0 && !lettersWait ? 'all seen to' : share(deadLetters, 'none given up') });
   showTile('tile-pending', formatCount(latest.pending), latest.pending, { state: behind ? 'warn' : '' });
   showTile('tile-backlog', formatSeconds(latest.backlog_age_seconds ?? 0), latest.backlog_age_seconds, { state: behind ? 'warn' : '' });
-  setText($('pipeline-state'), behind ? `${formatCount(latest.pending)} behind` : 'Keeping up');
-  setAttribute($('pipeline-state'), 'data-state', behind ? 'warn' : 'good');
+  showState(latest, behind, health);
   $('dead-letter-state').hidden = !lettersWait;
   showReasons(reasons);
   showReconciliation(latest, deadLetters);
+}
+
+// The worst of what is wrong.
+function showState(latest, behind, health) {
+  const [state, text, title] = latest.unexplained > 0 ? ['bad', 'Totals don’t add up', 'More readings are counted or dead letters than were accepted. The log says more.']
+    : health.status !== 'ok' ? ['bad', 'Not storing readings', health.reason]
+      : behind ? ['warn', `${formatCount(latest.pending)} behind`, null] : ['good', 'Keeping up', null];
+  setText($('pipeline-state'), text);
+  setAttribute($('pipeline-state'), 'data-state', state);
+  setAttribute($('pipeline-state'), 'title', title);
 }
 
 function showReasons(reasons) {
@@ -85,11 +94,12 @@ function showReconciliation(latest, deadLetters) {
   const difference = latest.accepted - latest.counted - latest.duplicates - deadLetters;
   // The counters are read one after the other while readings flow: only a difference that stays is one.
   pipeline.unexplained = difference !== 0 && latest.pending === 0 ? pipeline.unexplained + 1 : 0;
-  const state = difference === 0 ? 'balanced' : pipeline.unexplained >= 3 ? 'difference' : 'pending';
+  const beyond = latest.unexplained > 0;
+  const state = beyond || pipeline.unexplained >= 3 ? 'difference' : difference === 0 ? 'balanced' : 'pending';
   const text = {
     balanced: 'Every accepted reading is accounted for',
     pending: `${plural(Math.abs(difference), 'reading')} on the way`,
-    difference: `Accepted differs by ${formatCount(difference)} from counted + duplicates + dead letters`,
+    difference: beyond ? `${formatCount(latest.unexplained)} more counted or dead letters than accepted` : `Accepted differs by ${formatCount(difference)} from counted + duplicates + dead letters`,
   }[state];
   setAttribute($('reconciliation'), 'data-state', state);
   setText($('reconciliation').querySelector('.mark'), { balanced: '✓', pending: '…', difference: '≠' }[state]);

@@ -123,6 +123,8 @@ pub struct Accounting {
     pub pending: u64,
     /// How long the oldest pending record has waited, in seconds; 0 with nothing pending.
     pub backlog_age_seconds: f64,
+    /// Readings in statistics and dead letters that were never accepted: 0, or something is wrong.
+    pub unexplained: u64,
 }
 
 /// Which dead letters to list.

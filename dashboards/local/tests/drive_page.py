@@ -9,6 +9,7 @@ Ends with "N passed, 0 failed"; the exit code is 0 only then.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -284,6 +285,38 @@ def check_looks(results, browser, pipeline, screenshots):
             visit.context.close()
 
 
+def check_alarms(results, browser, pipeline):
+    """What is wrong is said in plain words, and never with `Keeping up` in its place."""
+    page = told(browser, pipeline, "pipeline", {"unexplained": 3})
+    check_badge(results, page, "Totals don’t add up")
+    text = page.inner_text("#reconciliation .text")
+    results.check("and how many readings", text == "3 more counted or dead letters than accepted"
+                  and page.get_attribute("#reconciliation", "data-state") == "difference", text)
+    page.context.close()
+    page = told(browser, pipeline, "health", {"status": "degraded", "reason": "the disk is full"})
+    check_badge(results, page, "Not storing readings")
+    results.check("and why", page.get_attribute("#pipeline-state", "title") == "the disk is full")
+    page.context.close()
+
+
+def told(browser, pipeline, member, wrong):
+    """A page that is told the pipeline's state with something wrong in it."""
+    _, state = pipeline.call("/fleet")
+    state[member] |= wrong
+    event = f"event: state\ndata: {json.dumps(state)}\n\n"
+    context = browser_module.new_context(browser)
+    context.route(re.compile("/events"), lambda route: route.fulfill(content_type="text/event-stream", body=event))
+    page = context.new_page()
+    page.goto(pipeline.ready["dashboard"])
+    return page
+
+
+def check_badge(results, page, badge):
+    shown = eventually(lambda: page.inner_text("#pipeline-state") == badge)
+    results.check(f"the page says “{badge}”, as an alarm", shown and page.get_attribute("#pipeline-state", "data-state") == "bad",
+                  page.inner_text("#pipeline-state"))
+
+
 def check_theme_toggle(results, visit):
     page = visit.page
     theme = "() => getComputedStyle(document.documentElement).colorScheme"
@@ -325,6 +358,7 @@ def drive(results, browser, options, pipelines, data_dir):
     fleet.check_overview(results, visit, pipeline)
     fleet.check_events(results, visit)
     check_looks(results, browser, pipeline, options.screenshots)
+    check_alarms(results, browser, pipeline)
     check_worked_example(results, visit, pipeline)
     check_theme_toggle(results, visit)
     check_weight_and_quiet(results, visit, pipeline)

@@ -1,5 +1,6 @@
 //! What goes on beside the pipeline: the archive, trimming, the simulated fleet.
 
+use super::totals::Totals;
 use anyhow::Context as _;
 use embedded::{ArchiveLimits, EmbeddedStorage};
 use producer::{Endpoint, FleetRun, Progress, run_fleet};
@@ -56,10 +57,10 @@ pub async fn trim(storage: EmbeddedStorage, cancelled: CancellationToken) {
 }
 
 /// Returns when everything accepted is processed, or after `limit`.
-pub async fn wait_until_nothing_is_pending(storage: &EmbeddedStorage, limit: Duration) {
+pub async fn wait_until_nothing_is_pending(totals: &Totals, limit: Duration) {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
-        match storage.accounting().await {
+        match totals.read().await {
             Ok(accounts) if accounts.pending == 0 => return,
             Ok(_) => sleep(Duration::from_millis(20)).await,
             Err(error) => return warn!(error = &error as &dyn std::error::Error, "cannot tell what is pending"),

@@ -11,6 +11,7 @@ mod log_limit;
 pub mod logging;
 mod merging;
 mod screen;
+mod totals;
 mod view;
 
 use aggregator::{Aggregator, Settings};
@@ -28,6 +29,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use totals::Totals;
 use view::StorageView;
 
 /// How long a shutdown waits for what is pending; the rest is processed by the next `up`.
@@ -106,18 +108,15 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
     let storage = open(args)?;
-    // An empty variable is an unset one.
-    let api_key = match args.api_key.as_ref().filter(|key| !key.is_empty()) {
-        Some(key) => key.clone(),
-        None => api_key::load_or_create(&args.data_dir)?,
-    };
+    let api_key = api_key(args)?;
+    let totals = Totals::new(storage.clone());
     let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
     let mut config = GatewayConfig::new(api_key.as_str(), address);
     config.extra_hosts = args.allowed_host.clone();
     let gateway = Gateway::new(
         &config,
         storage.stream(),
-        StorageView::new(storage.clone()),
+        StorageView::new(storage.clone(), totals.clone()),
         recent.clone(),
         Arc::new(SystemClock),
     )
@@ -137,7 +136,8 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
 
     let url = public_url(address);
     announce(&url, &api_key, args)?;
-    let showing = tokio::spawn(screen::show(screen.clone(), storage.clone(), url.clone(), rest.clone()));
+    let showing =
+        tokio::spawn(screen::show(screen.clone(), storage.clone(), totals.clone(), url.clone(), rest.clone()));
     let fleet = background::Fleet::start(args.devices, args.rate, &url, &api_key)?;
 
     signals.wait().await;
@@ -147,7 +147,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             fleet.stop().await;
             door.cancel();
             serving.await.context("the gateway panicked")?.context("the gateway failed")?;
-            background::wait_until_nothing_is_pending(&storage, DRAIN_TIME).await;
+            background::wait_until_nothing_is_pending(&totals, DRAIN_TIME).await;
             mapping.cancel();
             processing.await.context("the event source mapping panicked")??;
             rest.cancel();
@@ -168,6 +168,14 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             anyhow::Ok(())
         } => drained,
         () = signals.wait() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
+    }
+}
+
+fn api_key(args: &Args) -> anyhow::Result<String> {
+    // An empty variable is an unset one.
+    match args.api_key.as_ref().filter(|key| !key.is_empty()) {
+        Some(key) => Ok(key.clone()),
+        None => api_key::load_or_create(&args.data_dir),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What people see on standard error while the pipeline runs: a live picture on a terminal, a line now and then
 //! elsewhere.
 
-use embedded::{Accounting, EmbeddedStorage};
+use super::totals::Totals;
+use embedded::EmbeddedStorage;
+use gateway::Accounting;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::StatisticsItem;
 use std::fmt::Write as _;
@@ -54,14 +56,14 @@ impl Screen {
 }
 
 /// Shows the pipeline until cancelled.
-pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancelled: CancellationToken) {
+pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url: String, cancelled: CancellationToken) {
     if !screen.is_live() {
         say(&format!("dashboard at {url}/dashboard; SIGTERM or Ctrl-C drains and ends"));
     }
     let interval = if screen.is_live() { DRAW_INTERVAL } else { LINE_INTERVAL };
     let mut before: Option<(Instant, u64)> = None;
     loop {
-        if let Ok(accounts) = storage.accounting().await {
+        if let Ok(accounts) = totals.read().await {
             let rate = before.map_or(0.0, |(at, counted)| {
                 accounts.counted.saturating_sub(counted) as f64 / at.elapsed().as_secs_f64()
             });
@@ -70,7 +72,7 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, url: String, cancell
                 let list = storage.statistics().list(None, DEVICES_SHOWN + 1).await.unwrap_or_default();
                 screen.bar.set_message(picture(&url, &accounts, rate, &list.devices));
             } else {
-                say(&totals(&accounts, rate));
+                say(&summary(&accounts, rate, "   "));
             }
         }
         tokio::select! {
@@ -86,8 +88,10 @@ fn say(line: &str) {
 }
 
 fn picture(url: &str, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {
-    let mut text =
-        format!("\n  Streamgauge   dashboard: {url}/dashboard   Ctrl-C ends\n\n  {}\n\n", totals(accounts, rate));
+    let mut text = format!(
+        "\n  Streamgauge   dashboard: {url}/dashboard   Ctrl-C ends\n\n  {}\n\n",
+        summary(accounts, rate, "\n  ")
+    );
     if devices.is_empty() {
         text.push_str("  No readings yet. Post some, or simulate a fleet: streamgauge up --devices 25\n");
         return text;
@@ -115,9 +119,10 @@ fn row(text: &mut String, cells: &[String; 7]) {
         writeln!(text, "  {device:<28} {count:>9} {mean:>12} {median:>12} {deviation:>13} {minimum:>12} {maximum:>12}");
 }
 
-fn totals(accounts: &Accounting, rate: f64) -> String {
+/// The totals; where they don't add up, what is wrong follows after `separator`.
+fn summary(accounts: &Accounting, rate: f64, separator: &str) -> String {
     let dead_letters: u64 = accounts.dead_letters.values().sum();
-    format!(
+    let mut text = format!(
         "accepted {}   counted {}   duplicates {}   dead letters {}   pending {}   {} readings/s",
         thousands(accounts.accepted),
         thousands(accounts.counted),
@@ -125,7 +130,14 @@ fn totals(accounts: &Accounting, rate: f64) -> String {
         thousands(dead_letters),
         thousands(accounts.pending),
         thousands(rate.round() as u64),
-    )
+    );
+    if accounts.unexplained > 0 {
+        let unexplained = thousands(accounts.unexplained);
+        // Writing to a String cannot fail.
+        let _ =
+            write!(text, "{separator}TOTALS DON'T ADD UP: {unexplained} more counted or dead letters than accepted");
+    }
+    text
 }
 
 /// A count with its thousands set apart.
@@ -144,6 +156,16 @@ fn thousands(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_terminal_says_when_totals_do_not_add_up() {
+        let mut accounts = Accounting { accepted: 10, counted: 10, ..Accounting::default() };
+        assert!(!picture("http://x", &accounts, 0.0, &[]).contains("ADD UP"));
+        accounts.unexplained = 1234;
+        let alarm = "TOTALS DON'T ADD UP: 1,234 more counted or dead letters than accepted";
+        assert!(picture("http://x", &accounts, 0.0, &[]).contains(alarm));
+        assert!(summary(&accounts, 0.0, "   ").ends_with(alarm));
+    }
 
     #[test]
     fn thousands_are_set_apart() {

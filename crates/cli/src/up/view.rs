@@ -1,5 +1,6 @@
 //! What the gateway reads of the embedded storage and of the curated files, and what it does with dead letters.
 
+use super::totals::Totals;
 use crate::dlq::on_disk::OnDisk;
 use aggregator::Settings;
 use curator::device_history;
@@ -24,6 +25,7 @@ const HISTORIES_AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub struct StorageView {
     storage: EmbeddedStorage,
+    totals: Totals,
     histories: Arc<Semaphore>,
     /// Unreadable curated files and items that the log has named.
     named: Arc<Mutex<BTreeSet<String>>>,
@@ -73,15 +75,7 @@ impl PipelineView for StorageView {
     }
 
     async fn accounting(&self) -> Result<Accounting, ViewError> {
-        let accounts = self.storage.accounting().await.map_err(unavailable)?;
-        Ok(Accounting {
-            accepted: accounts.accepted,
-            counted: accounts.counted,
-            duplicates: accounts.duplicates,
-            dead_letters: accounts.dead_letters,
-            pending: accounts.pending,
-            backlog_age_seconds: accounts.backlog_age.as_secs_f64(),
-        })
+        self.totals.read().await.map_err(unavailable)
     }
 
     async fn dead_letters(&self, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
@@ -121,8 +115,8 @@ impl PipelineView for StorageView {
 }
 
 impl StorageView {
-    pub fn new(storage: EmbeddedStorage) -> Self {
-        StorageView { storage, histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)), named: Arc::default() }
+    pub fn new(storage: EmbeddedStorage, totals: Totals) -> Self {
+        StorageView { storage, totals, histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)), named: Arc::default() }
     }
 
     /// Whether the log has not named it before.

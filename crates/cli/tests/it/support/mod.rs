@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up.
@@ -18,6 +19,7 @@ pub struct Pipeline {
     child: Child,
     pub ready: Value,
     pub agent: ureq::Agent,
+    log: Arc<Mutex<String>>,
 }
 
 pub fn streamgauge() -> Command {
@@ -54,8 +56,28 @@ impl Pipeline {
         }
         // Whatever it says is read, so that it never waits for a reader.
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| eprintln!("up: {line}")));
-        Pipeline { child, ready: serde_json::from_str(&line).unwrap(), agent: agent() }
+        let log = Arc::new(Mutex::new(String::new()));
+        let said = log.clone();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| {
+                eprintln!("up: {line}");
+                *said.lock().unwrap() += &format!("{line}\n");
+            });
+        });
+        Pipeline { child, ready: serde_json::from_str(&line).unwrap(), agent: agent(), log }
+    }
+
+    /// What it has said on standard error, once `text` is part of it.
+    pub fn log_with(&self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(start.elapsed() < PATIENCE, "not in the log: {text}\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -123,6 +145,7 @@ pub fn assert_reconciled(accounts: &Value) {
     let dead_letters: u64 = accounts["dead_letters"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
     let sum = accounts["counted"].as_u64().unwrap() + accounts["duplicates"].as_u64().unwrap() + dead_letters;
     assert_eq!(accounts["accepted"].as_u64().unwrap(), sum, "{accounts}");
+    assert_eq!(accounts["unexplained"], 0, "{accounts}");
 }
 
 /// A sum that keeps what each addition rounds away (Neumaier 1974): over a hundred thousand values a plain one is off by
