@@ -41,6 +41,9 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Records of one batch.
 const BATCH_SIZE: usize = 1000;
 
+/// Shards of a new stream.
+const SHARDS_DEFAULT: u16 = 4;
+
 /// Flags of `streamgauge up`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -59,9 +62,9 @@ pub struct Args {
     /// The key that clients send as x-api-key; without it, one is made and kept in the data directory
     #[arg(long, env = "STREAMGAUGE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
-    /// Shards of a new stream; an existing data directory keeps its own number
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    shards: u16,
+    /// Shards of a new stream, 4 by default; an existing data directory keeps its own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: Option<u16>,
     /// Simulate a fleet of so many devices, which posts through the front door like anyone
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     devices: u32,
@@ -181,17 +184,22 @@ fn api_key(args: &Args) -> anyhow::Result<String> {
 
 fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
     let options = Options {
-        shards: args.shards,
+        shards: args.shards.unwrap_or(SHARDS_DEFAULT),
         retention: Duration::from_secs(args.retention_hours * 3600),
         ..Options::default()
     };
-    EmbeddedStorage::open(&args.data_dir, options).map_err(|error| match error {
+    let storage = EmbeddedStorage::open(&args.data_dir, options).map_err(|error| match error {
         OpenError::Locked { .. } => anyhow::anyhow!(
             "another streamgauge is using the data directory {}; end it, or give another --data-dir",
             args.data_dir.display()
         ),
         error => anyhow::Error::new(error).context(format!("cannot open {}", args.data_dir.display())),
-    })
+    })?;
+    let kept = storage.shard_count();
+    if let Some(given) = args.shards.filter(|given| *given != kept) {
+        tracing::warn!("the data directory keeps its {kept} shards; --shards {given} is ignored");
+    }
+    Ok(storage)
 }
 
 pub type Mapping = EventSourceMapping<

@@ -51,6 +51,21 @@ fn a_given_key_is_not_kept() {
 }
 
 #[test]
+fn shards_other_than_the_directorys_are_said_to_be_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0", "--shards", "2"]);
+    assert!(!up.log_with("dashboard at").contains("--shards"));
+    assert!(up.terminate().success());
+    for given in [&["--shards", "2"][..], &[]] {
+        let up = Pipeline::start(directory.path(), &[&["--port", "0"], given].concat());
+        assert!(!up.log_with("dashboard at").contains("--shards"), "{given:?}");
+        assert!(up.terminate().success());
+    }
+    let up = Pipeline::start(directory.path(), &["--port", "0", "--shards", "8"]);
+    up.log_with("the data directory keeps its 2 shards; --shards 8 is ignored");
+}
+
+#[test]
 fn totals_that_do_not_add_up_are_an_alarm_everywhere() {
     let directory = tempfile::tempdir().unwrap();
     let storage = EmbeddedStorage::open(directory.path(), Options::default()).unwrap();
