@@ -8,6 +8,10 @@
 //! [`COLUMNS`] is the one schema of all of them.
 
 mod attribute;
+#[cfg(feature = "parquet")]
+mod bounded_file;
+#[cfg(feature = "parquet")]
+mod checksum;
 mod event;
 mod handler;
 #[cfg(feature = "parquet")]

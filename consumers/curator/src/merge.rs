@@ -7,13 +7,13 @@
 //!   stand twice, which their key says, and the next pass does what is left: it deletes what a merged file holds already.
 
 use crate::CURATED_PREFIX;
+use crate::checksum;
 use crate::parquet_file::ReadError;
-use crate::table::{self, CuratedFile, Table};
+use crate::table::{self, Table};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::reader::FileReader as _;
 use ports::ArchiveFolder;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -135,7 +135,7 @@ impl<F: ArchiveFolder> Merger<F> {
     }
 
     fn entry(&self, key: String) -> io::Result<Result<Entry, ReadError>> {
-        Ok(self.open(&key)?.map(|file| {
+        Ok(self.open(&key)?.and_then(table::open).map(|file| {
             let rows = u64::try_from(file.metadata().file_metadata().num_rows()).unwrap_or_default();
             let merged = note(file.metadata(), FIRST).zip(note(file.metadata(), LAST));
             let of_sources = note(file.metadata(), ROWS).and_then(|rows| rows.parse().ok());
@@ -181,7 +181,7 @@ impl<F: ArchiveFolder> Merger<F> {
             return Ok(());
         }
         // What files promise is no reason to take memory: no file is larger than a group but one that is alone.
-        let rows = group.iter().map(|entry| entry.rows).sum::<u64>().min(self.rows_max);
+        let rows = rows_of(group).min(self.rows_max);
         let (mut sources, mut all) = (Vec::new(), Table::with_room(usize::try_from(rows).unwrap_or_default()));
         for entry in group {
             if let Some(table) = self.table(&entry.key, done)? {
@@ -219,17 +219,19 @@ impl<F: ArchiveFolder> Merger<F> {
     }
 
     /// A file, or why it cannot be read: one that may not be opened holds up no other either.
-    fn open(&self, key: &str) -> io::Result<Result<CuratedFile<File>, ReadError>> {
+    fn open(&self, key: &str) -> io::Result<Result<File, ReadError>> {
         match self.folder.open(key) {
-            Ok(file) => Ok(table::open(file)),
+            Ok(file) => Ok(Ok(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             Err(error) => Ok(Err(ReadError::from(ParquetError::from(error)))),
         }
     }
 
-    /// A file's rows; `None`, and noted, where they cannot be read.
+    /// A file's rows; `None`, and noted, where they cannot be read, or aren't those that were written: a merged file would
+    /// give them a right checksum, and its source be deleted.
     fn table(&self, key: &str, done: &mut MergedDay) -> io::Result<Option<Table>> {
-        match self.open(key)?.and_then(|file| Table::read(&file)) {
+        let checked = |file| checksum::check(key, &file).map(|()| file);
+        match self.open(key)?.and_then(checked).and_then(table::open).and_then(|file| Table::read(&file)) {
             Ok(table) => Ok(Some(table)),
             Err(error) => {
                 done.unreadable.insert(key.to_owned(), error);
@@ -262,27 +264,31 @@ fn groups(entries: &[Entry], rows_max: u64) -> Vec<&[Entry]> {
     let mut groups = Vec::new();
     let (mut start, mut rows) = (0, 0);
     for (at, entry) in entries.iter().enumerate() {
-        if at > start && rows + entry.rows > rows_max {
+        if at > start && entry.rows.saturating_add(rows) > rows_max {
             groups.push(&entries[start..at]);
             (start, rows) = (at, 0);
         }
-        rows += entry.rows;
+        rows = entry.rows.saturating_add(rows);
     }
     groups.push(&entries[start..]);
     groups
+}
+
+/// The rows that files promise. A damaged footer may promise any number.
+fn rows_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+    entries.into_iter().fold(0, |rows, entry| entry.rows.saturating_add(rows))
 }
 
 /// The merged file's key and bytes.
 fn written(sources: &[&Entry], table: &Table) -> Result<(String, Vec<u8>), ParquetError> {
     let first = sources.iter().map(|entry| entry.times().0).min();
     let last = sources.iter().map(|entry| entry.times().1).max();
-    let rows: u64 = sources.iter().map(|entry| entry.rows).sum();
+    let rows = rows_of(sources.iter().copied());
     let note = |name: &str, value: &str| KeyValue::new(name.to_owned(), value.to_owned());
     let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
     let notes = vec![note(FIRST, first), note(LAST, last), note(ROWS, &rows.to_string())];
     let bytes = table.write(&table.sorted(), notes)?;
     // It stands where its first source stood, and its content keeps it from replacing any other.
-    let hash: String = Sha256::digest(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let folder = sources[0].key.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Ok((format!("{folder}/{first}-{hash}.parquet"), bytes))
+    Ok((format!("{folder}/{}", checksum::file_name(first, &bytes)), bytes))
 }

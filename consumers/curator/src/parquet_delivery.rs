@@ -1,8 +1,7 @@
 //! Curated rows into Parquet objects of an archive.
 
-use crate::parquet_file;
+use crate::{checksum, parquet_file};
 use ports::{Archive, Clock, CuratedDelivery, CuratedRow, DeliveryError};
-use sha2::{Digest as _, Sha256};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use telemetry::Timestamp;
 pub const CURATED_PREFIX: &str = "curated/device_statistics/";
 
 /// Delivers rows into an archive: every call makes one object, whole or not at all, of all its rows,
-/// `curated/device_statistics/dt=<UTC day of delivery>/<milliseconds of delivery>-<hash of the rows' keys>.parquet`. The
-/// hash keeps one delivery from replacing another, whatever the clock does.
+/// `curated/device_statistics/dt=<UTC day of delivery>/<milliseconds of delivery>-sha256-<checksum of the bytes>.parquet`.
+/// The checksum also keeps one delivery from replacing another, whatever the clock does.
 #[derive(Debug, Clone)]
 pub struct ParquetDelivery<A, C> {
     archive: A,
@@ -28,7 +27,7 @@ impl<A: Archive, C: Clock> ParquetDelivery<A, C> {
 
     async fn put(&self, rows: &[CuratedRow]) -> Result<(), Box<dyn Error + Send + Sync>> {
         let bytes = parquet_file::write(rows)?;
-        self.archive.put(&key(rows, self.clock.now()), bytes).await?;
+        self.archive.put(&key(&bytes, self.clock.now()), bytes).await?;
         Ok(())
     }
 }
@@ -48,15 +47,9 @@ impl<A: Archive, C: Clock> CuratedDelivery for ParquetDelivery<A, C> {
     }
 }
 
-fn key(rows: &[CuratedRow], now: Timestamp) -> String {
-    let mut hash = Sha256::new();
-    for row in rows {
-        hash.update(row.device_id.as_str().as_bytes());
-        hash.update(b"\n");
-        hash.update(row.revision.to_be_bytes());
-    }
-    let hash: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{CURATED_PREFIX}dt={}/{}-{hash}.parquet", now.utc_date(), now.as_millisecond())
+fn key(bytes: &[u8], now: Timestamp) -> String {
+    let name = checksum::file_name(&now.as_millisecond().to_string(), bytes);
+    format!("{CURATED_PREFIX}dt={}/{name}", now.utc_date())
 }
 
 /// One cause of every row's failure.

@@ -5,6 +5,8 @@
 //! their differences are kept. Pages are gzip, which every reader of Parquet knows, and which ends in a checksum.
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>
 
+use crate::bounded_file::BoundedFile;
+use crate::checksum;
 use crate::schema::{COLUMNS, Column, Values};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, GzipLevel};
@@ -16,7 +18,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
-use ports::CuratedRow;
+use ports::{CuratedRow, ReadPanic, catch_panic};
 use std::fs::File;
 use std::sync::{Arc, LazyLock};
 use telemetry::{DeviceId, Timestamp};
@@ -118,9 +120,20 @@ pub enum ReadError {
     /// It is no Parquet file, or a damaged one.
     #[error("the file is not readable")]
     Damaged(#[from] ParquetError),
+    /// The reader panicked over it: it is damaged in a way that the reader doesn't check for.
+    #[error("the file is not readable")]
+    Panicked(#[from] ReadPanic),
+    /// It is not the file that was written.
+    #[error("its bytes don't match the checksum in its name")]
+    ChecksumMismatch,
     /// It is a Parquet file of something else.
     #[error("{0}")]
     OtherTable(String),
+}
+
+/// Reads a file; a panic of the Parquet reader becomes the file's error.
+pub(crate) fn catch<T>(read: impl FnOnce() -> std::result::Result<T, ReadError>) -> std::result::Result<T, ReadError> {
+    catch_panic(read)?
 }
 
 /// Every row of a file, of ours or of Firehose's.
@@ -129,16 +142,17 @@ pub enum ReadError {
 /// [`ReadError`].
 pub fn read(bytes: Vec<u8>) -> std::result::Result<Vec<CuratedRow>, ReadError> {
     let mut rows = Vec::new();
-    visit(Bytes::from(bytes), |row| rows.push(row))?;
+    catch(|| visit(Bytes::from(bytes), |row| rows.push(row)))?;
     Ok(rows)
 }
 
-/// As [`read`], row by row; how many there are.
+/// Compares the file under `key` with the checksum in its name, where it has one, and reads every row; how many there are.
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn read_file(file: File, visit_row: impl FnMut(CuratedRow)) -> std::result::Result<u64, ReadError> {
-    visit(file, visit_row)
+pub fn verify(key: &str, file: File) -> std::result::Result<u64, ReadError> {
+    checksum::check(key, &file)?;
+    catch(|| visit(BoundedFile(file), drop))
 }
 
 fn visit<R: ChunkReader + 'static>(

@@ -2,7 +2,8 @@
 //!
 //! A quarter of a million rows take some 35 MB so, and no number is ever anything but the bits that were in a file.
 
-use crate::parquet_file::{ReadError, SCHEMA, properties};
+use crate::bounded_file::BoundedFile;
+use crate::parquet_file::{ReadError, SCHEMA, catch, properties};
 use crate::schema::{COLUMNS, Values};
 use parquet::basic::Repetition;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -10,10 +11,11 @@ use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, DataType, Int64Type};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::reader::{ChunkReader, FileReader as _, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,23 +59,21 @@ pub(crate) struct Table {
 }
 
 /// A file of the curated table that is open; its footer has been read.
-pub(crate) type CuratedFile<R> = SerializedFileReader<R>;
+pub(crate) type CuratedFile = SerializedFileReader<BoundedFile>;
 
 /// Opens a file, if it is one of the curated table, with its very types.
 ///
 /// # Errors
 /// [`ReadError`].
-pub(crate) fn open<R: ChunkReader + 'static>(from: R) -> std::result::Result<CuratedFile<R>, ReadError> {
-    of_the_table(SerializedFileReader::new(from)?)
+pub(crate) fn open(from: File) -> std::result::Result<CuratedFile, ReadError> {
+    catch(|| of_the_table(SerializedFileReader::new(BoundedFile(from))?))
 }
 
 /// The file, if it is one of the curated table.
 ///
 /// # Errors
 /// [`ReadError::OtherTable`].
-pub(crate) fn of_the_table<R: ChunkReader + 'static>(
-    file: CuratedFile<R>,
-) -> std::result::Result<CuratedFile<R>, ReadError> {
+pub(crate) fn of_the_table(file: CuratedFile) -> std::result::Result<CuratedFile, ReadError> {
     let schema = file.metadata().file_metadata().schema_descr();
     let is_same = schema.num_columns() == COLUMNS.len()
         && schema.root_schema().get_fields().iter().zip(SCHEMA.get_fields()).all(|(found, ours)| found == ours);
@@ -92,7 +92,11 @@ impl Table {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn read<R: ChunkReader + 'static>(file: &CuratedFile<R>) -> std::result::Result<Self, ReadError> {
+    pub fn read(file: &CuratedFile) -> std::result::Result<Self, ReadError> {
+        catch(|| Self::read_groups(file))
+    }
+
+    fn read_groups(file: &CuratedFile) -> std::result::Result<Self, ReadError> {
         let mut table = Table::with_room(0);
         for group in 0..file.num_row_groups() {
             let group = file.get_row_group(group)?;
@@ -258,9 +262,14 @@ impl Table {
     }
 }
 
+/// Room for the values of rows before they are read. A damaged footer may promise any number.
+fn room(rows: &Range<usize>) -> usize {
+    rows.len().min(GROUP_ROWS)
+}
+
 /// The names of a row group's devices, in these of its rows.
 pub(crate) fn read_text(group: &dyn RowGroupReader, rows: Range<usize>) -> Result<Vec<ByteArray>> {
-    let mut values = Vec::with_capacity(rows.len());
+    let mut values = Vec::with_capacity(room(&rows));
     match group.get_column_reader(0)? {
         ColumnReader::ByteArrayColumnReader(mut reader) => read_rows(&mut reader, rows, None, &mut values)?,
         _ => return Err(other_type(0)),
@@ -271,15 +280,15 @@ pub(crate) fn read_text(group: &dyn RowGroupReader, rows: Range<usize>) -> Resul
 /// A row group's numbers of another column, in these of its rows.
 pub(crate) fn read_cells(group: &dyn RowGroupReader, column: usize, rows: Range<usize>) -> Result<Cells> {
     let optional = SCHEMA.get_fields()[column].get_basic_info().repetition() == Repetition::OPTIONAL;
-    let mut levels = optional.then(|| Vec::with_capacity(rows.len()));
+    let mut levels = optional.then(|| Vec::with_capacity(room(&rows)));
     let values: Vec<u64> = match group.get_column_reader(column)? {
         ColumnReader::Int64ColumnReader(mut reader) => {
-            let mut values = Vec::with_capacity(rows.len());
+            let mut values = Vec::with_capacity(room(&rows));
             read_rows::<Int64Type>(&mut reader, rows, levels.as_mut(), &mut values)?;
             values.into_iter().map(|value| value as u64).collect()
         }
         ColumnReader::DoubleColumnReader(mut reader) => {
-            let mut values = Vec::with_capacity(rows.len());
+            let mut values = Vec::with_capacity(room(&rows));
             read_rows(&mut reader, rows, levels.as_mut(), &mut values)?;
             values.into_iter().map(f64::to_bits).collect()
         }
@@ -297,11 +306,20 @@ pub(crate) fn read_cells(group: &dyn RowGroupReader, column: usize, rows: Range<
 fn read_rows<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     rows: Range<usize>,
-    levels: Option<&mut Vec<i16>>,
+    mut levels: Option<&mut Vec<i16>>,
     values: &mut Vec<T::T>,
 ) -> Result<()> {
     let skipped = reader.skip_records(rows.start)?;
-    let (read, ..) = reader.read_records(rows.len(), levels, None, values)?;
+    let mut read = 0;
+    // A part at a time: memory then grows with the rows that pages have, and not with what the footer says of them.
+    while read < rows.len() {
+        let part = (rows.len() - read).min(GROUP_ROWS);
+        let (found, ..) = reader.read_records(part, levels.as_deref_mut(), None, values)?;
+        if found == 0 {
+            break;
+        }
+        read += found;
+    }
     if skipped == rows.start && read == rows.len() {
         return Ok(());
     }

@@ -2,13 +2,14 @@
 
 use super::report::Report;
 use super::{day_of, keys};
-use curator::{CURATED_PREFIX, parquet_file};
+use curator::CURATED_PREFIX;
+use curator::parquet_file::{self, ReadError};
 use ports::with_causes;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Reads every row of every file.
+/// Compares every file with the checksum in its name, and reads every row.
 pub fn verify(archive: &Path, report: &mut Report) -> anyhow::Result<()> {
     for key in keys(archive, CURATED_PREFIX.trim_end_matches('/'))? {
         let mut segments = key.strip_prefix(CURATED_PREFIX).unwrap_or_default().split('/');
@@ -20,18 +21,25 @@ pub fn verify(archive: &Path, report: &mut Report) -> anyhow::Result<()> {
         let rows = match File::open(archive.join(&key)) {
             // `up` has merged it into another since the files were listed.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.map_err(|error| error.to_string()).and_then(read),
+            opened => opened.map_err(|error| unread(&error)).and_then(|file| verify_file(&key, file)),
         };
         let entry = report.days.entry(day.to_owned()).or_default();
         entry.files += 1;
         match rows {
             Ok(rows) => entry.rows += rows,
-            Err(why) => report.problem(&key, format!("it cannot be read to its end: {why}")),
+            Err(problem) => report.problem(&key, problem),
         }
     }
     Ok(())
 }
 
-fn read(file: File) -> Result<u64, String> {
-    parquet_file::read_file(file, |_| ()).map_err(|error| with_causes(&error))
+fn verify_file(key: &str, file: File) -> Result<u64, String> {
+    parquet_file::verify(key, file).map_err(|error| match error {
+        ReadError::ChecksumMismatch => error.to_string(),
+        other => unread(&other),
+    })
+}
+
+fn unread(error: &(dyn std::error::Error + 'static)) -> String {
+    format!("it cannot be read to its end: {}", with_causes(error))
 }

@@ -121,8 +121,15 @@ fn what_is_damaged_or_missing_is_named_and_exits_1() {
     let day = fs::read_dir(folder.join("curated/device_statistics")).unwrap().next().unwrap().unwrap().path();
     let file = fs::read_dir(day).unwrap().next().unwrap().unwrap().path();
     let parquet = fs::read(&file).unwrap();
-    fs::write(&file, &parquet[..parquet.len() / 2]).unwrap();
-    assert!(problem_of("cannot be read to its end").ends_with(".parquet"));
+    let mut flipped = parquet.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&parquet[..parquet.len() / 2], &flipped] {
+        fs::write(&file, damaged).unwrap();
+        assert!(problem_of("its bytes don't match the checksum in its name").ends_with(".parquet"));
+    }
+    // A name without a checksum, as Firehose's are.
+    fs::rename(&file, file.with_file_name("1769900000000-0.parquet")).unwrap();
+    assert!(problem_of("cannot be read to its end").ends_with("-0.parquet"));
 }
 
 #[test]
