@@ -2,7 +2,7 @@
 
 use curator::{MERGED_ROWS_MAX, Merger, open_day};
 use embedded::{EmbeddedStorage, FileArchive};
-use ports::{Clock as _, SystemClock, with_causes};
+use ports::{Clock as _, SystemClock, catch_panic, with_causes};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -30,10 +30,10 @@ pub async fn merge(storage: EmbeddedStorage, cancelled: CancellationToken) {
                 let is_done = run.pass(&token);
                 (run, is_done)
             };
-            // A pass that panicked would do so again.
-            let Ok((run, is_done)) = tokio::task::spawn_blocking(pass).await else {
-                return error!("merging curated files panicked, and is given up until the next start");
-            };
+            let (run, is_done) = tokio::task::spawn_blocking(pass).await.unwrap_or_else(|_| {
+                error!("merging curated files panicked and will be tried again");
+                (Merging::new(&storage), false)
+            });
             merging = Some(run);
             if is_done {
                 (merged_before, pause) = (open, LOOK_INTERVAL);
@@ -73,7 +73,12 @@ impl Merging {
             if cancelled.is_cancelled() {
                 return false;
             }
-            is_done &= self.day(&day, cancelled);
+            // A file over which the Parquet reader panics is only unreadable. This is for any other panic of one day.
+            is_done &= catch_panic(|| self.day(&day, cancelled)).unwrap_or_else(|panic| {
+                let error = &panic as &dyn std::error::Error;
+                error!(day, error, "merging a day's curated files panicked and will be tried again");
+                false
+            });
         }
         is_done
     }
