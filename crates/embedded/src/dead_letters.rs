@@ -137,7 +137,7 @@ impl EmbeddedDeadLetterQueue {
 
     /// Archives the letters as one object, then queues them; how many were queued before a failure.
     async fn send_all(&self, letters: &[DeadLetter]) -> (usize, Result<(), StorageFailure>) {
-        let Some(first) = letters.first() else { return (0, Ok(())) };
+        let Some(key) = dead_letter_key(letters) else { return (0, Ok(())) };
         let encoded = match encode(letters) {
             Ok(encoded) => encoded,
             Err(failure) => return (0, Err(failure)),
@@ -147,7 +147,7 @@ impl EmbeddedDeadLetterQueue {
             lines.extend(&letter.json);
             lines.push(b'\n');
         }
-        if let Err(error) = self.archive.put(&object_key(first, letters), lines).await {
+        if let Err(error) = self.archive.put(&key, lines).await {
             return (0, Err(archive_failure(error)));
         }
         let mut sent = 0;
@@ -205,16 +205,18 @@ fn chunks(letters: Vec<EncodedLetter>) -> Vec<Vec<EncodedLetter>> {
     chunks
 }
 
-/// The object of one send, by its ids and the day its first record arrived: a redelivery writes the same object again.
-fn object_key(first: &DeadLetter, letters: &[DeadLetter]) -> String {
+/// The archive's object of one send, by its ids and the day its first record arrived: a redelivery writes the same object
+/// again. `None` without letters.
+pub fn dead_letter_key(letters: &[DeadLetter]) -> Option<String> {
     use md5::{Digest, Md5};
+    let first = letters.first()?;
     let mut hash = Md5::new();
     for letter in letters {
         hash.update((letter.id.len() as u64).to_be_bytes());
         hash.update(letter.id.as_bytes());
     }
     let name = u128::from_be_bytes(hash.finalize().into());
-    format!("dead-letters/dt={}/{name:032x}.jsonl", first.arrived_at.utc_date())
+    Some(format!("dead-letters/dt={}/{name:032x}.jsonl", first.arrived_at.utc_date()))
 }
 
 fn archive_failure(error: ArchiveError) -> StorageFailure {

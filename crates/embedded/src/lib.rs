@@ -38,7 +38,7 @@ pub use accounting::Accounting;
 pub use archive::FileArchive;
 pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::{Uncurated, UncuratedState};
-pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue};
+pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};

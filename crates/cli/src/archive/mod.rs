@@ -1,17 +1,19 @@
 //! `streamgauge archive`: what the archive holds, checked.
 
 mod curated;
+mod dead_letters;
 mod raw;
 mod rebuild;
 mod report;
 
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
-use report::Report;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+pub use report::Report;
 
 /// Check the archive's files
 #[derive(clap::Args)]
@@ -22,7 +24,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read every file of the archive: whole, complete, one JSON document a line; count them by hour and day
+    /// Read every file of the archive: raw bodies, curated rows, dead letters; name what is damaged or missing
     Verify(VerifyArgs),
     /// Make a new data directory from the archive's raw bodies
     Rebuild(rebuild::Args),
@@ -50,6 +52,12 @@ enum Format {
     Json,
 }
 
+/// The folders that an archive has, of which each is there once it has a file.
+const FOLDERS: [&str; 3] = ["raw", "curated", "dead-letters"];
+
+/// What `up` makes in a new archive before there is any of the [`FOLDERS`]: one of them says that it is an archive.
+const MARKS: [&str; 2] = [".tmp", ".run"];
+
 /// Exits 0 when nothing is wrong, 1 when something is.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
@@ -59,12 +67,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn verify(args: VerifyArgs) -> Result<ExitCode> {
-    let folder = args.folder.unwrap_or_else(|| args.data_dir.join("archive"));
-    let is_folder = fs::metadata(&folder).with_context(|| format!("cannot read {}", folder.display()))?.is_dir();
-    anyhow::ensure!(is_folder, "{} is not a folder", folder.display());
-    let mut report = Report::default();
-    raw::verify(&folder, &mut report)?;
-    curated::verify(&folder, &mut report)?;
+    let report = verify_archive(&args.folder.unwrap_or_else(|| args.data_dir.join("archive")))?;
     let text = match args.format {
         Format::Table => report.table(),
         Format::Json => report.json(),
@@ -75,6 +78,33 @@ fn verify(args: VerifyArgs) -> Result<ExitCode> {
         _ => {}
     }
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Reads every file of the archive in `folder`, and changes nothing.
+///
+/// # Errors
+/// When the folder can't be read, or isn't an archive.
+pub fn verify_archive(folder: &Path) -> Result<Report> {
+    let is_folder = fs::metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?.is_dir();
+    anyhow::ensure!(is_folder, "{} is not a folder", folder.display());
+    if !FOLDERS.iter().any(|name| folder.join(name).is_dir()) && !MARKS.iter().any(|name| folder.join(name).exists()) {
+        return Err(not_an_archive(folder));
+    }
+    let mut report = Report::default();
+    raw::verify(folder, &mut report)?;
+    curated::verify(folder, &mut report)?;
+    dead_letters::verify(folder, &mut report)?;
+    Ok(report)
+}
+
+fn not_an_archive(folder: &Path) -> anyhow::Error {
+    let name = folder.display();
+    let archive = folder.join("archive");
+    if archive.is_dir() {
+        anyhow::anyhow!("{name} is a data directory, its archive is {}; pass --data-dir {name}", archive.display())
+    } else {
+        anyhow::anyhow!("{name} is not an archive: it has none of the folders {}", FOLDERS.join("/, ") + "/")
+    }
 }
 
 /// The files under a folder of the archive, as keys, in byte order; none where there is no such folder.

@@ -7,8 +7,15 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
+
+/// The low bits of a sequence number count the records of its epoch from 1 on; the high ones are the epoch, which rises
+/// when the stream was found older than it had been, new or empty.
+const COUNTER_BITS: u32 = 44;
+
+/// Bytes of a line. The largest record of Kinesis has 10 MiB, but a damaged file may unpack to anything.
+const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Which records of a shard a file of ours holds; Firehose's names do not say.
 pub struct Named<'a> {
@@ -16,6 +23,26 @@ pub struct Named<'a> {
     pub shard: &'a str,
     pub first: u64,
     pub last: u64,
+}
+
+impl Named<'_> {
+    /// How many records the file has at least. Over a step to another epoch the numbers don't say how many exactly.
+    fn records_min(&self) -> u64 {
+        if epoch(self.first) == epoch(self.last) { self.last + 1 - self.first } else { 1 + counter(self.last) }
+    }
+}
+
+fn epoch(sequence: u64) -> u64 {
+    sequence >> COUNTER_BITS
+}
+
+fn counter(sequence: u64) -> u64 {
+    sequence & ((1 << COUNTER_BITS) - 1)
+}
+
+/// The first sequence number that must follow `last`, for `next` to follow it without a gap.
+fn expected_after(last: u64, next: u64) -> u64 {
+    if epoch(next) > epoch(last) { (epoch(next) << COUNTER_BITS) + 1 } else { last + 1 }
 }
 
 /// What was read of a file.
@@ -41,8 +68,9 @@ pub fn verify(archive: &Path, report: &mut Report) -> Result<()> {
         files.sort_unstable();
         for pair in files.windows(2) {
             let ((_, last, before), (first, _, key)) = (pair[0], pair[1]);
-            if first > last + 1 {
-                let missing = format!("records {} to {} of its shard, before it, are in no file", last + 1, first - 1);
+            let expected = expected_after(last, first);
+            if first > expected {
+                let missing = format!("records {expected} to {} of its shard, before it, are in no file", first - 1);
                 report.problem(key, missing);
             } else if first <= last {
                 report.problem(key, format!("it holds records that {before} holds too"));
@@ -70,9 +98,9 @@ fn verify_file(archive: &Path, key: &str, report: &mut Report) {
     if content.ends_in_the_middle {
         report.problem(key, "its last line does not end");
     }
-    let Some(Named { first, last, .. }) = named(key) else { return };
+    let Some(named) = named(key) else { return };
     // An aggregate of the KPL is several lines, any other record is one.
-    let records = last + 1 - first;
+    let records = named.records_min();
     if content.lines < records {
         report.problem(key, format!("it has {} lines for {records} records", content.lines));
     }
@@ -88,9 +116,12 @@ fn read(file: File, content: &mut Content) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let length = lines.read_until(b'\n', &mut line)?;
+        let length = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
         if length == 0 {
             return Ok(());
+        }
+        if length as u64 == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 16 MiB"));
         }
         content.lines += 1;
         content.bytes += length as u64;
@@ -139,6 +170,19 @@ mod tests {
         ] {
             assert_eq!(hour_of(key), None, "{key}");
         }
+    }
+
+    #[test]
+    fn a_higher_epoch_counts_from_1_and_leaves_no_gap() {
+        let in_epoch = |epoch: u64, counter: u64| epoch << COUNTER_BITS | counter;
+        let is_gap = |last, next| next > expected_after(last, next);
+        assert!(!is_gap(5, 6) && is_gap(5, 7));
+        assert!(!is_gap(5, in_epoch(1, 1)) && !is_gap(in_epoch(1, 9), in_epoch(4, 1)));
+        assert!(is_gap(5, in_epoch(1, 2)) && is_gap(in_epoch(1, 9), in_epoch(1, 11)));
+        let records = |first, last| Named { shard: "", first, last }.records_min();
+        assert_eq!(records(5, 9), 5);
+        assert_eq!(records(in_epoch(2, 5), in_epoch(2, 9)), 5);
+        assert_eq!(records(5, in_epoch(1, 3)), 4, "at least one of the first epoch, and three of the next");
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Report {
     pub hours: BTreeMap<String, Hour>,
     /// Curated files by day of delivery.
     pub days: BTreeMap<String, Day>,
+    /// Files of dead letters by the day of their first record's arrival.
+    pub dead_letters: BTreeMap<String, DeadLetterDay>,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -35,6 +37,14 @@ pub struct Day {
     pub rows: u64,
 }
 
+/// The files of dead letters of one day.
+#[derive(Debug, Default, Serialize)]
+pub struct DeadLetterDay {
+    pub files: u64,
+    /// Letters that can be read.
+    pub letters: u64,
+}
+
 /// What is wrong with a file.
 #[derive(Debug, Serialize)]
 pub struct Problem {
@@ -46,6 +56,11 @@ pub struct Problem {
 impl Report {
     pub fn problem(&mut self, file: &str, problem: impl Into<String>) {
         self.problems.push(Problem { file: file.to_owned(), problem: problem.into() });
+    }
+
+    fn is_empty(&self) -> bool {
+        let has_files = !self.hours.is_empty() || !self.days.is_empty() || !self.dead_letters.is_empty();
+        !has_files && self.problems.is_empty()
     }
 
     pub fn json(&self) -> String {
@@ -83,7 +98,16 @@ impl Report {
             let rows: u64 = self.days.values().map(|day| day.rows).sum();
             line([&"curated, in all", &files, &rows, &"", &""]);
         }
-        if self.hours.is_empty() && self.days.is_empty() && self.problems.is_empty() {
+        if !self.dead_letters.is_empty() {
+            line([&"day", &"files", &"dead letters", &"", &""]);
+            for (name, day) in &self.dead_letters {
+                line([name, &day.files, &day.letters, &"", &""]);
+            }
+            let files: u64 = self.dead_letters.values().map(|day| day.files).sum();
+            let letters: u64 = self.dead_letters.values().map(|day| day.letters).sum();
+            line([&"dead, in all", &files, &letters, &"", &""]);
+        }
+        if self.is_empty() {
             text.push_str("the archive is empty\n");
         }
         for Problem { file, problem } in &self.problems {

@@ -68,6 +68,7 @@ fn an_archive_that_up_wrote_is_whole_and_counted() {
     assert_eq!(sum(&report, "hours", "files"), raw_files(&folder).len() as u64);
     // Every run ended with a file of the one device's state.
     assert_eq!((sum(&report, "days", "files"), sum(&report, "days", "rows")), (3, 3));
+    assert_eq!((sum(&report, "dead_letters", "files"), sum(&report, "dead_letters", "letters")), (1, 1));
 
     let output = streamgauge().args(["archive", "verify", "--data-dir"]).arg(directory.path()).output().unwrap();
     let table = String::from_utf8(output.stdout).unwrap();
@@ -133,6 +134,72 @@ fn what_is_damaged_or_missing_is_named_and_exits_1() {
 }
 
 #[test]
+fn a_damaged_dead_letter_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = archive(directory.path());
+    let day = fs::read_dir(folder.join("dead-letters")).unwrap().next().unwrap().unwrap().path();
+    let file = fs::read_dir(day).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read_to_string(&file).unwrap();
+    let letter: Value = serde_json::from_str(&whole).unwrap();
+    let problems_of = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let (code, report) = verify(&[], &folder);
+        assert_eq!(code, i32::from(text != whole), "{report}");
+        problems(&report).into_iter().map(|(_, problem)| problem).collect::<Vec<_>>()
+    };
+    assert_eq!(problems_of(&whole), [] as [&str; 0]);
+    assert_eq!(problems_of(whole.trim_end()), ["its last line does not end"]);
+    assert_eq!(problems_of(&format!("{whole}{{}}\n")), ["line 2 isn't a dead letter"]);
+    assert_eq!(problems_of(&format!("{whole}{whole}")), ["its name doesn't match the ids of its letters"]);
+    assert_eq!(problems_of(""), ["the file is empty"]);
+    let sequence = format!("\"sequence_number\":{}", letter["sequence_number"]);
+    let other = whole.replace(&sequence, "\"sequence_number\":\"7310\"");
+    assert_eq!(problems_of(&other), ["the id of the dead letter on line 1 doesn't match its origin"]);
+
+    fs::write(folder.join("dead-letters/stray.jsonl"), &whole).unwrap();
+    fs::write(&file, &whole).unwrap();
+    let (code, report) = verify(&[], &folder);
+    let stray = "it is not under dt=YYYY-MM-DD, or is no .jsonl".to_owned();
+    assert_eq!((code, problems(&report)), (1, vec![("dead-letters/stray.jsonl".to_owned(), stray)]));
+}
+
+#[test]
+fn a_line_that_never_ends_is_not_read_into_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    put_raw(directory.path(), 1, 1);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&vec![b'1'; 17 << 20]).unwrap();
+    fs::write(&raw_files(directory.path())[0], encoder.finish().unwrap()).unwrap();
+    let (code, report) = verify(&[], directory.path());
+    let expected = "it cannot be read to its end: a line is longer than 16 MiB".to_owned();
+    assert_eq!((code, problems(&report).into_iter().map(|(_, problem)| problem).collect()), (1, vec![expected]));
+}
+
+/// A raw file of ours with as many lines as its first and last sequence number say.
+fn put_raw(folder: &Path, first: u64, last: u64) {
+    let folder = folder.join("raw/dt=2026-01-31/hour=07");
+    fs::create_dir_all(&folder).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    (first..=last).for_each(|_| encoder.write_all(b"{}\n").unwrap());
+    let name = format!("s-1769860800000-shardId-000000000000-{first:020}-{last:020}.gz");
+    fs::write(folder.join(name), encoder.finish().unwrap()).unwrap();
+}
+
+#[test]
+fn a_step_to_a_higher_epoch_is_no_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let epoch = 3 << 44;
+    for (first, last) in [(1, 2), (3, 5), (epoch + 1, epoch + 2), (epoch + 3, epoch + 3)] {
+        put_raw(directory.path(), first, last);
+    }
+    assert_eq!(verify(&[], directory.path()).0, 0);
+    put_raw(directory.path(), 2 * epoch + 4, 2 * epoch + 4);
+    let (code, report) = verify(&[], directory.path());
+    let expected = format!("records {} to {} of its shard, before it, are in no file", 2 * epoch + 1, 2 * epoch + 3);
+    assert_eq!((code, problems(&report).into_iter().map(|(_, problem)| problem).collect()), (1, vec![expected]));
+}
+
+#[test]
 fn files_of_firehose_are_read_with_their_own_names_and_members() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("raw/dt=2026-01-31/hour=07");
@@ -150,10 +217,35 @@ fn files_of_firehose_are_read_with_their_own_names_and_members() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_exits_2_and_an_empty_one_0() {
+fn a_folder_that_is_no_archive_exits_2_and_says_why() {
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(verify(&[], &directory.path().join("nothing")).0, 2);
-    assert_eq!(verify(&[], directory.path()), (0, json!({"hours": {}, "days": {}, "problems": []})));
+    let data_dir = directory.path();
+    let refusal_of = |arguments: &[&str], folder: &Path| {
+        let output = streamgauge().args(["archive", "verify"]).args(arguments).arg(folder).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(2), vec![]));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refusal_of(&[], &data_dir.join("nothing")).contains("cannot read"));
+    let expected =
+        format!("{} is not an archive: it has none of the folders raw/, curated/, dead-letters/", data_dir.display());
+    assert!(refusal_of(&[], data_dir).contains(&expected));
+
+    fs::create_dir(data_dir.join("archive")).unwrap();
+    let refusal = refusal_of(&["--data-dir"], data_dir);
+    assert!(refusal.contains("archive is not an archive: it has none of"), "{refusal}");
+    let refusal = refusal_of(&[], data_dir);
+    assert!(refusal.contains(&format!("pass --data-dir {}", data_dir.display())), "{refusal}");
+}
+
+#[test]
+fn a_new_archive_is_empty_and_nothing_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join(".tmp")).unwrap();
+    fs::write(directory.path().join(".run"), "7310").unwrap();
+    let empty = json!({"hours": {}, "days": {}, "dead_letters": {}, "problems": []});
+    assert_eq!(verify(&[], directory.path()), (0, empty));
+    let output = streamgauge().args(["archive", "verify"]).arg(directory.path()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "the archive is empty\nnothing is wrong\n");
 }
 
 /// A link that leads nowhere is, to who opens it, a file that was deleted since it was listed.
