@@ -32,6 +32,7 @@ mod storage;
 mod stream;
 mod stream_journal;
 mod trim;
+mod verify;
 mod writer;
 
 pub use accounting::Accounting;
@@ -45,3 +46,4 @@ pub use statistics::{DeviceList, EmbeddedStatisticsStore};
 pub use statistics_journal::RedriveIntent;
 pub use storage::{EmbeddedStorage, Options};
 pub use stream::{EmbeddedStream, RECORD_BYTES_MAX};
+pub use verify::{DeviceCheck, Problem, Totals, Verification, verify};

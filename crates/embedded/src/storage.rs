@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The version of both database files' form.
-const FORM_VERSION: u64 = 1;
+pub(crate) const FORM_VERSION: u64 = 1;
 
 /// How a data directory is used.
 #[derive(Clone)]

@@ -9,3 +9,4 @@ mod lost_files;
 mod raw_archive;
 mod stream;
 mod unreadable_items;
+mod verify;
