@@ -174,7 +174,7 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
 }
 
 /// The readable attributes of a state.
-fn attributes(state: &DeviceState, updated_at: Timestamp) -> StatisticsAttributes {
+pub fn attributes(state: &DeviceState, updated_at: Timestamp) -> StatisticsAttributes {
     let summary = state.summary();
     StatisticsAttributes {
         count: summary.count,

@@ -15,6 +15,7 @@ mod plan;
 mod settings;
 
 pub use event::{KinesisBatch, arrived_at, event_record};
+pub use group::attributes;
 pub use handler::{Aggregator, BatchReport, Handled};
 pub use plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
 pub use settings::{LedgerMode, Settings};

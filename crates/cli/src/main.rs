@@ -8,6 +8,7 @@ mod put;
 mod send;
 mod stats;
 mod up;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
@@ -37,6 +38,8 @@ enum Command {
     Mapping(mapping::Args),
     /// Check the archive's files
     Archive(archive::Args),
+    /// Check a whole data directory: databases, archive, curated files, totals
+    Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Dlq(args) => dlq::run(args),
         Command::Mapping(args) => mapping::run(args),
         Command::Archive(args) => archive::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.

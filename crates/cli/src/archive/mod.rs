@@ -8,13 +8,13 @@ mod report;
 
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
+pub use report::{Problem, Report};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use report::Report;
-
+pub 
 /// Check the archive's files
 #[derive(clap::Args)]
 pub struct Args {

@@ -16,4 +16,5 @@ mod rebuild;
 mod support;
 mod unreadable_items;
 mod up;
+mod verify;
 mod without_aws;
