@@ -1,6 +1,8 @@
 //! `streamgauge verify`: a whole data directory, checked.
 
 mod device;
+#[cfg(test)]
+mod flip_tests;
 
 use crate::archive::{self, verify_folder};
 use anyhow::{Context, Result};
