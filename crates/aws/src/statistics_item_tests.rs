@@ -141,7 +141,7 @@ fn corrupt<T: std::fmt::Debug>(decoded: Result<T, StoreError>) -> String {
 /// A newer program may keep other attributes beside the state.
 #[test]
 fn an_item_or_page_of_a_newer_version_is_not_corrupt() {
-    let newer = AttributeValue::B(Blob::new([200, 1, 2]));
+    let newer = AttributeValue::B(Blob::new([200u8, 1, 2]));
     let mut item = encode_statistics(&device(), &example());
     item.insert("state".to_owned(), newer.clone());
     item.remove("mean");
