@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Where objects grow before they have their name; in the same file system, so that the rename is atomic.
 const TEMPORARY: &str = ".tmp";
 /// The mark of the last start ([`crate::binding`]).
-const MARK: &str = ".run";
+pub(crate) const MARK: &str = ".run";
 /// S3's limit, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// The longest name of a file on the usual file systems, in bytes.

@@ -46,7 +46,7 @@ fn write_mark(meta: &mut Meta<'_>, names: [&'static str; 3], mark: Mark) -> Resu
 }
 
 /// The stream's side.
-fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide, StorageFailure> {
+pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide, StorageFailure> {
     let meta = transaction.open_table(STREAM_META)?;
     let mark = read_mark(&meta, MARK)?;
     let heads = read_heads(transaction, shards.into())?;
@@ -60,7 +60,7 @@ fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<StreamSide,
 }
 
 /// The statistics' side.
-fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Result<StatisticsSide, StorageFailure> {
+pub(crate) fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Result<StatisticsSide, StorageFailure> {
     let meta = transaction.open_table(STATISTICS_META)?;
     let (mark, next) = (read_mark(&meta, MARK)?, read_mark(&meta, NEXT_MARK)?);
     let is_empty = transaction.open_table(ITEMS)?.is_empty()? && transaction.open_table(CHECKPOINTS)?.is_empty()?;
@@ -221,7 +221,7 @@ fn mark_text(mark: Mark) -> String {
 }
 
 /// The mark of such a text; a text of any other form is the mark of no run.
-fn parse_mark(text: &[u8]) -> Mark {
+pub(crate) fn parse_mark(text: &[u8]) -> Mark {
     let parse = || {
         let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
         let run = u64::from_str_radix(words.next()?, 16).ok()?;

@@ -14,7 +14,6 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub 
 /// Check the archive's files
 #[derive(clap::Args)]
 pub struct Args {

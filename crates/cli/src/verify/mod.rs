@@ -4,7 +4,7 @@ mod device;
 #[cfg(test)]
 mod flip_tests;
 
-use crate::archive::{self, verify_folder};
+use crate::archive::{self, verify_archive};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use embedded::{OpenError, Problem, Totals, verify};
@@ -72,9 +72,15 @@ fn check(data_dir: &Path) -> Result<Report> {
         ),
         error => anyhow::Error::new(error),
     })?;
-    let mut archive = verify_folder(&data_dir.join("archive"))?;
+    let folder = data_dir.join("archive");
+    let mut archive = archive::Report::default();
+    if folder.is_dir() {
+        archive = verify_archive(&folder)?;
+    } else {
+        archive.problem("", "it is missing");
+    }
     for problem in &mut archive.problems {
-        problem.file.insert_str(0, "archive/");
+        problem.file = format!("archive/{}", problem.file).trim_end_matches('/').to_owned();
     }
     let of_databases = databases.problems.into_iter();
     archive.problems.extend(of_databases.map(|Problem { file, problem }| archive::Problem { file, problem }));

@@ -9,6 +9,9 @@ mod overlay;
 mod statistics;
 mod stream;
 
+use crate::archive::MARK as ARCHIVE_MARK;
+use crate::binding::{Finding, StatisticsSide, StreamSide, bind};
+use crate::marks;
 use crate::storage::FORM_VERSION;
 use crate::{OpenError, StorageFailure};
 use overlay::Overlay;
@@ -77,17 +80,25 @@ pub fn verify(data_dir: &Path, check_device: &mut DeviceCheck<'_>) -> Result<Ver
     }
     let mut verification = Verification::default();
     let mut report = FileReport::new(STATISTICS);
-    let checkpoints = with_database(statistics, &mut report, |transaction, report| {
-        let checkpoints = statistics::check(transaction, report, check_device);
+    let (mut checkpoints, mut statistics_side, mut stream_side) = (None, None, None);
+    with_database(statistics, &mut report, |transaction, report| {
+        checkpoints = Some(statistics::check(transaction, report, check_device));
         letters::check_copies(transaction, &data_dir.join("archive"), report);
-        checkpoints
+        // The stream's check compares the checkpoints.
+        statistics_side = catching(|| marks::statistics_side(transaction, 0)).ok();
     });
     verification.take(report);
     let mut report = FileReport::new(STREAM);
     with_database(stream, &mut report, |transaction, report| {
-        stream::check(transaction, report, checkpoints.as_ref());
+        let shards = stream::check(transaction, report, checkpoints.as_ref());
+        stream_side = catching(|| marks::stream_side(transaction, shards)).ok();
     });
     verification.take(report);
+    if let (Some(statistics), Some(stream)) = (statistics_side, stream_side) {
+        verification.check_marks(&statistics, &stream, &data_dir.join("archive"));
+        let accepted = i128::from(verification.totals.accepted) + i128::from(statistics.accepted_offset);
+        verification.totals.accepted = accepted.try_into().unwrap_or_default();
+    }
     verification.check_totals();
     Ok(verification)
 }
@@ -100,6 +111,19 @@ impl Verification {
         self.totals.counted += totals.counted;
         self.totals.dead_letters += totals.dead_letters;
         self.problems.extend(problems);
+    }
+
+    /// What the next start would find about files that were lost or restored.
+    fn check_marks(&mut self, statistics: &StatisticsSide, stream: &StreamSide, archive: &Path) {
+        let archived = std::fs::read(archive.join(ARCHIVE_MARK)).ok().map(|text| marks::parse_mark(&text));
+        for finding in bind(statistics, stream, archived, 0).findings {
+            let file = match finding {
+                Finding::StreamLost | Finding::StreamOlder => STREAM,
+                Finding::ArchiveLost | Finding::ArchiveOlder => "archive",
+                _ => STATISTICS,
+            };
+            self.problems.push(Problem { file: file.to_owned(), problem: finding.text() });
+        }
     }
 
     /// Every reading that was counted or became a dead letter came in a record. Where a file could not be read, nothing is

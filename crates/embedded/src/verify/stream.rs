@@ -20,8 +20,9 @@ struct ShardRows {
     archived: Option<(u64, u64)>,
 }
 
-pub(super) fn check(transaction: &ReadTransaction, report: &mut FileReport, checkpoints: Option<&Checkpoints>) {
-    let Some(shards) = check_meta(transaction, report) else { return };
+/// How many shards there are; 0 where the file doesn't say.
+pub(super) fn check(transaction: &ReadTransaction, report: &mut FileReport, checkpoints: Option<&Checkpoints>) -> u16 {
+    let Some(shards) = check_meta(transaction, report) else { return 0 };
     let mut rows: BTreeMap<u16, ShardRows> = BTreeMap::new();
     for (name, checkpoint) in checkpoints.into_iter().flatten() {
         match shard_number(&ShardId(name.clone()), shards) {
@@ -39,7 +40,7 @@ pub(super) fn check(transaction: &ReadTransaction, report: &mut FileReport, chec
         if head.trimmed_sequence > head.sequence || head.trimmed_readings > head.readings {
             report.problem(format!("{}: more records were deleted than were put", shard_id(shard)));
         }
-        report.totals.accepted += head.readings;
+        report.totals.accepted = report.totals.accepted.saturating_add(head.readings);
         rows.entry(shard).or_default().head = Some(head);
         Ok(())
     });
@@ -54,6 +55,7 @@ pub(super) fn check(transaction: &ReadTransaction, report: &mut FileReport, chec
     for (shard, rows) in &rows {
         check_ends(*shard, rows, report);
     }
+    shards
 }
 
 /// The number of shards.
