@@ -1,12 +1,14 @@
 //! The archive: objects as files, each under its key.
 
 use crate::StorageFailure;
+use crate::files::{self, Files, NewFile, OsFiles};
 use ports::{Archive, ArchiveError, ArchiveFolder};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where objects grow before they have their name; in the same file system, so that the rename is atomic.
 const TEMPORARY: &str = ".tmp";
@@ -28,8 +30,39 @@ pub struct FileArchive {
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
+    files: Arc<dyn Files>,
     /// Names temporary files.
     temporaries: AtomicU64,
+    /// Folders whose names are known to be durable, up to the root.
+    durable_folders: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Shared {
+    /// Makes a folder of the archive, and those above it, unless they are there. That a folder is there does not make it
+    /// durable: whoever made it may have been killed before its name was on disk.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        // Held throughout: no second caller takes a folder for durable that the first has only just made.
+        let mut durable = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner);
+        self.make_durable(&mut durable, folder)
+    }
+
+    fn make_durable(&self, durable: &mut BTreeSet<PathBuf>, folder: &Path) -> io::Result<()> {
+        // Someone may have removed the archive since it was durable.
+        if durable.contains(folder) && folder.is_dir() {
+            return Ok(());
+        }
+        durable.remove(folder);
+        let parent = files::parent(folder);
+        if folder == self.root {
+            files::make_folders(&*self.files, parent)?;
+        } else {
+            self.make_durable(durable, parent)?;
+        }
+        files::create_if_missing(&*self.files, folder)?;
+        self.files.sync_folder(parent)?;
+        durable.insert(folder.to_owned());
+        Ok(())
+    }
 }
 
 impl FileArchive {
@@ -38,13 +71,19 @@ impl FileArchive {
     /// # Errors
     /// The file system's.
     pub fn open(root: &Path) -> io::Result<Self> {
+        Self::open_with(root, Arc::new(OsFiles))
+    }
+
+    /// As [`FileArchive::open`], with the changes made by `files`.
+    pub(crate) fn open_with(root: &Path, files: Arc<dyn Files>) -> io::Result<Self> {
+        let shared =
+            Shared { root: root.to_owned(), files, temporaries: AtomicU64::new(0), durable_folders: Mutex::default() };
         let temporary = root.join(TEMPORARY);
-        fs::create_dir_all(&temporary)?;
+        shared.make_folder(&temporary)?;
         for entry in fs::read_dir(&temporary)? {
-            fs::remove_file(entry?.path())?;
+            shared.files.remove_file(&entry?.path())?;
         }
-        sync_folder(root)?;
-        Ok(FileArchive { shared: Arc::new(Shared { root: root.to_owned(), temporaries: AtomicU64::new(0) }) })
+        Ok(FileArchive { shared: Arc::new(shared) })
     }
 
     /// The folder that holds the objects.
@@ -55,8 +94,17 @@ impl FileArchive {
     /// Begins an object whose key is not yet known. Blocking.
     pub(crate) fn begin(&self) -> io::Result<UnnamedObject> {
         let number = self.shared.temporaries.fetch_add(1, Ordering::Relaxed);
-        let path = self.shared.root.join(TEMPORARY).join(number.to_string());
-        Ok(UnnamedObject { file: File::create_new(&path)?, path, archive: self.clone(), published: false })
+        let folder = self.shared.root.join(TEMPORARY);
+        let path = folder.join(number.to_string());
+        let file = match self.shared.files.create_file(&path) {
+            // Someone has removed the archive while the process runs.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.shared.make_folder(&folder)?;
+                self.shared.files.create_file(&path)?
+            }
+            file => file?,
+        };
+        Ok(UnnamedObject { file, path, archive: self.clone(), published: false })
     }
 
     /// The mark that [`FileArchive::write_mark`] wrote, if any.
@@ -77,9 +125,10 @@ impl FileArchive {
     /// Moves the curated files to a folder of another name, `curated-before-N`; its name, or `None` where there are none.
     pub(crate) fn set_curated_aside(&self, number: u64) -> io::Result<Option<String>> {
         let name = format!("curated-before-{number}");
-        match fs::rename(self.shared.root.join("curated"), self.shared.root.join(&name)) {
+        let Shared { files, root, .. } = &*self.shared;
+        match files.rename(&root.join("curated"), &root.join(&name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            renamed => renamed.and_then(|()| sync_folder(&self.shared.root)).map(|()| Some(name)),
+            renamed => renamed.and_then(|()| files.sync_folder(root)).map(|()| Some(name)),
         }
     }
 
@@ -112,7 +161,7 @@ impl FileArchive {
 
 /// An object that grows under a temporary name, and is removed unless it gets its key.
 pub(crate) struct UnnamedObject {
-    pub(crate) file: File,
+    pub(crate) file: Box<dyn NewFile>,
     path: PathBuf,
     archive: FileArchive,
     published: bool,
@@ -126,11 +175,9 @@ impl UnnamedObject {
     }
 
     fn publish_at(mut self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
-        let folder = target.parent().unwrap_or(self.archive.root());
-        make_folders(folder)?;
-        fs::rename(&self.path, target)?;
-        sync_folder(folder)?;
+        let shared = &self.archive.shared;
+        shared.make_folder(files::parent(target))?;
+        files::publish(&*shared.files, self.file.as_mut(), &self.path, target)?;
         self.published = true;
         Ok(())
     }
@@ -140,7 +187,7 @@ impl Drop for UnnamedObject {
     fn drop(&mut self) {
         if !self.published {
             // It may have been renamed before the failure, or the disk may be gone; opening removes what is left.
-            let _ = fs::remove_file(&self.path);
+            let _ = self.archive.shared.files.remove_file(&self.path);
         }
     }
 }
@@ -183,11 +230,13 @@ impl ArchiveFolder for FileArchive {
 
     fn sync(&self, key: &str) -> io::Result<()> {
         let path = self.path(key).map_err(io::Error::other)?;
-        sync_folder(path.parent().unwrap_or(self.root()))
+        let folder = files::parent(&path);
+        self.shared.make_folder(folder)?;
+        self.shared.files.sync_folder(folder)
     }
 
     fn delete(&self, key: &str) -> io::Result<()> {
-        fs::remove_file(self.path(key).map_err(io::Error::other)?)
+        self.shared.files.remove_file(&self.path(key).map_err(io::Error::other)?)
     }
 }
 
@@ -209,7 +258,12 @@ impl Listing<'_> {
     /// Visits a folder's entries in the byte order of the keys below them, passing over what cannot match.
     fn walk(&mut self, folder: &Path, base: &str) -> io::Result<()> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(folder)? {
+        let folder_entries = match fs::read_dir(folder) {
+            // Someone has removed it: nothing is there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in folder_entries {
             let entry = entry?;
             let kind = entry.file_type()?;
             let Ok(mut name) = entry.file_name().into_string() else { continue };
@@ -244,25 +298,6 @@ impl Listing<'_> {
     }
 }
 
-/// Makes a folder and those above it, each durably in the one above.
-fn make_folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let Some(parent) = folder.parent() else { return Ok(()) };
-    make_folders(parent)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    sync_folder(parent)
-}
-
-/// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 /// Whether a file stands where the key needs a folder, or the other way round.
 fn is_shape(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists)
@@ -274,4 +309,44 @@ fn archive_error(key: &str, error: io::Error) -> ArchiveError {
 
 fn unavailable(error: io::Error) -> ArchiveError {
     ArchiveError::Unavailable(StorageFailure::from(error).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn objects_and_their_folders_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("archive");
+        let archive = FileArchive::open(&root).expect("an archive");
+        archive.put_blocking("raw/dt=2026-01-31/a.gz", b"a").expect("put");
+        for (path, expected) in [
+            ("", 0o700),
+            (".tmp", 0o700),
+            ("raw", 0o700),
+            ("raw/dt=2026-01-31", 0o700),
+            ("raw/dt=2026-01-31/a.gz", 0o600),
+        ] {
+            assert_eq!(mode(&root.join(path)), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_removed_archive_is_made_again_by_the_next_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("archive");
+        let archive = FileArchive::open(&root).expect("an archive");
+        archive.put_blocking("raw/a", b"a").expect("put");
+        fs::remove_dir_all(&root).expect("removed");
+        assert_eq!(archive.list_blocking("", None, 10).expect("a list"), [""; 0]);
+        archive.put_blocking("raw/a", b"again").expect("put");
+        assert_eq!(fs::read(root.join("raw/a")).expect("an object"), b"again");
+        assert_eq!(archive.list_blocking("", None, 10).expect("a list"), ["raw/a"]);
+    }
 }

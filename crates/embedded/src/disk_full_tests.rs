@@ -1,112 +1,18 @@
 //! A full disk costs the operations that met it, and nothing that was acknowledged.
 
-use crate::storage::OpenFile;
-use crate::{EmbeddedStorage, Options, StorageFailure};
+use crate::faulty_disk::Disk;
+use crate::{EmbeddedStorage, Options};
 use ports::{
     Checkpoints, DeviceWrite, EventStream, LedgerPageItem, Position, PutError, ShardId, StatisticsAttributes,
     StatisticsItem, StatisticsStore, StreamEntry, WriteError,
 };
-use redb::backends::FileBackend;
-use redb::{BackendError, StorageBackend};
-use std::fs::File;
-use std::io;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use telemetry::{DeviceId, Timestamp};
 
-/// How many more writes and syncs the disk takes; below zero it is full.
-#[derive(Debug, Clone)]
-struct Disk(Arc<AtomicI64>);
-
-impl Disk {
-    fn healthy() -> Self {
-        Disk(Arc::new(AtomicI64::new(i64::MAX)))
-    }
-
-    fn full_after(&self, operations: i64) {
-        self.0.store(operations, Ordering::SeqCst);
-    }
-
-    fn mend(&self) {
-        self.full_after(i64::MAX);
-    }
-
-    fn take(&self) -> io::Result<()> {
-        if self.0.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            self.0.store(0, Ordering::SeqCst);
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(())
-    }
-}
-
-/// A file on that disk.
-#[derive(Debug)]
-struct FileOnDisk {
-    file: FileBackend,
-    disk: Disk,
-}
-
-impl StorageBackend for FileOnDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.take()?;
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.take()?;
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if let Err(full) = self.disk.take() {
-            // The room ends in the middle of a write.
-            self.file.write(offset, &data[..data.len() / 2])?;
-            return Err(full);
-        }
-        self.file.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.file.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
-    }
-}
-
 fn open(folder: &Path, disk: &Disk) -> EmbeddedStorage {
-    let disk = disk.clone();
-    let open_file: OpenFile = Arc::new(move |path: &Path, cache_bytes| {
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        let file = FileOnDisk { file: FileBackend::new(file)?, disk: disk.clone() };
-        Ok::<_, StorageFailure>(redb::Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?)
-    });
     let options = Options { shards: 1, ..Options::default() };
-    EmbeddedStorage::open_with(folder, options, open_file).expect("opened")
+    EmbeddedStorage::open_with(folder, options, disk.open_file(), Arc::new(disk.clone())).expect("opened")
 }
 
 /// Three entries that one transaction stores.
@@ -179,7 +85,7 @@ async fn wherever_the_disk_is_full_nothing_acknowledged_is_lost_and_nothing_half
     // Every point of the first commits, then some of those after.
     for operations in (0..24).chain((24..120).step_by(8)) {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::healthy();
+        let disk = Disk::new(folder.path());
         let storage = open(folder.path(), &disk);
         let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
         let mut acknowledged = Vec::new();
@@ -204,7 +110,7 @@ async fn wherever_the_disk_is_full_nothing_acknowledged_is_lost_and_nothing_half
         }
         assert!(operations > 20 || put(&storage, 6).await.is_err(), "the disk is full");
 
-        disk.mend();
+        disk.works_again();
         put(&storage, 7).await.expect("stored, without a restart");
         acknowledged.push(7);
         if revision == 0 {
@@ -224,12 +130,12 @@ async fn wherever_the_disk_is_full_nothing_acknowledged_is_lost_and_nothing_half
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_readers_hear_of_records_put_after_the_disk_was_full() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::healthy();
+    let disk = Disk::new(folder.path());
     let storage = open(folder.path(), &disk);
     let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
     disk.full_after(0);
     assert!(put(&storage, 0).await.is_err());
-    disk.mend();
+    disk.works_again();
     let stream = storage.stream();
     let (page, ()) = tokio::join!(
         async {

@@ -15,12 +15,17 @@ mod accounting;
 mod archive;
 mod binding;
 mod checkpoints;
+#[cfg(test)]
+mod crash_schedules;
 mod curated;
 mod database;
 mod dead_letters;
 #[cfg(test)]
 mod disk_full_tests;
 mod failure;
+#[cfg(test)]
+mod faulty_disk;
+mod files;
 mod item;
 mod marks;
 mod raw_archive;
@@ -41,6 +46,7 @@ pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
+pub use files::write_file;
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};
 pub use statistics_journal::RedriveIntent;

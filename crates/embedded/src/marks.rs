@@ -141,7 +141,7 @@ fn finish(transaction: &WriteTransaction, mark: Mark) -> Result<(), StorageFailu
 }
 
 /// The files of a data directory, open.
-pub(crate) struct Files<'a> {
+pub(crate) struct Directory<'a> {
     pub(crate) stream: (&'a Database, &'a Path),
     pub(crate) statistics: (&'a Database, &'a Path),
     pub(crate) archive: &'a FileArchive,
@@ -155,7 +155,7 @@ pub(crate) struct Bound {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Files<'_> {
+impl Directory<'_> {
     /// Binds the files together for this start.
     pub(crate) fn bind(&self) -> Result<Bound, OpenError> {
         loop {

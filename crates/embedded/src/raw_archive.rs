@@ -13,7 +13,7 @@ use crate::stream::StreamParts;
 use crate::stream_journal::{StreamOperation, read_heads};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ports::ArchiveError;
+use ports::{ArchiveError, ArchiveFolder as _};
 use redb::ReadTransaction;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -179,7 +179,9 @@ fn write_blocking(
     let base = format!("raw/dt={}/hour={:02}/{name}-{created_at}-{shard_id}-", arrived.utc_date(), arrived.utc_hour());
     // A crash came before the cursor's transaction, or the stream was restored. No epoch gives a number twice, so the
     // object has the same records.
-    if let Some(last) = written_before(&archive.list_blocking(&base, None, usize::MAX)?, &base, first) {
+    if let Some((key, last)) = written_before(archive.list_blocking(&base, None, usize::MAX)?, &base, first) {
+        // The run that wrote it may have been killed before its name was durable.
+        archive.sync(&key)?;
         return stream.database.read(|transaction| kept_through(transaction, object, last));
     }
     let mut unnamed = archive.begin()?;
@@ -209,13 +211,13 @@ fn write_blocking(
     Ok(written)
 }
 
-/// The last record of the object that has record `first`, by the names `BASEFIRST-LAST.gz`.
-fn written_before(keys: &[String], base: &str, first: u64) -> Option<u64> {
-    let range = |key: &String| {
-        let (first, last) = key.strip_prefix(base)?.strip_suffix(".gz")?.split_once('-')?;
-        Some(first.parse().ok()?..=last.parse::<u64>().ok()?)
-    };
-    keys.iter().filter_map(range).find(|range| range.contains(&first)).map(|range| *range.end())
+/// The object that has record `first`, and its last record, by the names `BASEFIRST-LAST.gz`.
+fn written_before(keys: Vec<String>, base: &str, first: u64) -> Option<(String, u64)> {
+    keys.into_iter().find_map(|key| {
+        let (from, last) = key.strip_prefix(base)?.strip_suffix(".gz")?.split_once('-')?;
+        let (from, last) = (from.parse().ok()?, last.parse().ok()?);
+        (from..=last).contains(&first).then_some((key, last))
+    })
 }
 
 /// Those of the records through `last` that the stream has.

@@ -5,7 +5,8 @@ use crate::archive::FileArchive;
 use crate::checkpoints::EmbeddedCheckpoints;
 use crate::database::Database;
 use crate::dead_letters::EmbeddedDeadLetterQueue;
-use crate::marks::{self, Files};
+use crate::files::{Files, OsFiles, make_folders, parent, remove_if_there, temporary_name};
+use crate::marks::{self, Directory};
 use crate::raw_archive::{ArchiveLimits, ArchiveRun, archive_raw};
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, SHARDS};
 use crate::statistics::{EmbeddedStatisticsStore, StatisticsParts};
@@ -19,6 +20,7 @@ use crate::{OpenError, StorageFailure};
 use ports::{Clock, SystemClock};
 use redb::backends::FileBackend;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,18 +105,28 @@ impl EmbeddedStorage {
             let file = private_file().read(true).open(path)?;
             Ok(redb::Database::builder().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?)
         };
-        Self::open_with(data_dir, options, Arc::new(open_file))
+        Self::open_with(data_dir, options, Arc::new(open_file), Arc::new(OsFiles))
     }
 
-    /// As [`EmbeddedStorage::open`], with the database files opened by `open_file`.
-    pub(crate) fn open_with(data_dir: &Path, options: Options, open_file: OpenFile) -> Result<Self, OpenError> {
+    /// As [`EmbeddedStorage::open`], with the database files opened by `open_file`, and other files changed by `files`.
+    pub(crate) fn open_with(
+        data_dir: &Path,
+        options: Options,
+        open_file: OpenFile,
+        files: Arc<dyn Files>,
+    ) -> Result<Self, OpenError> {
         options.check()?;
-        let lock = Arc::new(DirectoryLock::acquire(data_dir)?);
+        let lock = Arc::new(DirectoryLock::acquire(data_dir, &*files)?);
         let (stream_path, statistics_path) = (data_dir.join("stream.redb"), data_dir.join("statistics.redb"));
         let fails = |path: &Path| {
             let (path, directory) = (path.to_owned(), data_dir.to_owned());
             move |source| OpenError::of_database(directory, path, source)
         };
+        for (path, cache_bytes) in
+            [(&stream_path, options.stream_cache_bytes), (&statistics_path, options.statistics_cache_bytes)]
+        {
+            create_if_missing(path, cache_bytes, &open_file, &*files).map_err(fails(path))?;
+        }
         // redb locks its files, also where the lock file was deleted: another program's archive is left alone.
         let statistics = open_database("statistics", &statistics_path, options.statistics_cache_bytes, &open_file)
             .and_then(|database| prepare_statistics(&database, &statistics_path).map(|()| database))
@@ -123,16 +135,17 @@ impl EmbeddedStorage {
             .and_then(|database| prepare_stream(&database, &stream_path, &options).map(|form| (database, form)));
         let (stream, form) = stream.map_err(fails(&stream_path))?;
         let archive = data_dir.join("archive");
-        let archive = FileArchive::open(&archive).map_err(|source| OpenError::Io { path: archive, source })?;
+        let archive = FileArchive::open_with(&archive, Arc::clone(&files))
+            .map_err(|source| OpenError::Io { path: archive, source })?;
 
-        let files = Files {
+        let directory = Directory {
             stream: (&stream, &stream_path),
             statistics: (&statistics, &statistics_path),
             archive: &archive,
             shards: form.shards,
             data_dir,
         };
-        let bound = files.bind()?;
+        let bound = directory.bind()?;
 
         let stream =
             start_stream(stream, form, bound.epoch, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
@@ -140,7 +153,7 @@ impl EmbeddedStorage {
             Writer::start("statistics-writer", Arc::clone(&statistics), StatisticsJournal, options.queue_bytes)
                 .map_err(|source| OpenError::Io { path: statistics_path, source })?;
         let statistics = StatisticsParts { database: statistics, writer, _lock: Arc::clone(&lock) };
-        sync_names(data_dir)?;
+        sync_names(data_dir, &*files)?;
         let (stream, statistics) = (Arc::new(stream), Arc::new(statistics));
         Ok(EmbeddedStorage {
             stream,
@@ -239,15 +252,12 @@ impl EmbeddedStorage {
 pub(crate) struct DirectoryLock(File);
 
 impl DirectoryLock {
-    fn acquire(directory: &Path) -> Result<Self, OpenError> {
+    fn acquire(directory: &Path, files: &dyn Files) -> Result<Self, OpenError> {
         let io_error = |path: &Path| {
             let path = PathBuf::from(path);
             move |source| OpenError::Io { path, source }
         };
-        let mut folders = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
-        folders.recursive(true).create(directory).map_err(io_error(directory))?;
+        make_folders(files, directory).map_err(io_error(directory))?;
         let path = directory.join("lock");
         let file = private_file().open(&path).map_err(io_error(&path))?;
         match file.try_lock() {
@@ -272,14 +282,35 @@ fn private_file() -> fs::OpenOptions {
     options
 }
 
-/// Makes the names of the files just made durable, and of the directory itself.
-fn sync_names(data_dir: &Path) -> Result<(), OpenError> {
-    for folder in [data_dir, data_dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))] {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| OpenError::Io { path: folder.to_owned(), source })?;
+/// Makes the names of the files in the data directory durable, and those of the folders above: a start that was killed may
+/// have made them.
+fn sync_names(data_dir: &Path, files: &dyn Files) -> Result<(), OpenError> {
+    for path in data_dir.ancestors().filter(|path| path.parent().is_some()) {
+        match files.sync_folder(parent(path)) {
+            // A folder that may not be read was there before.
+            Err(source) if source.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(OpenError::Io { path: parent(path).to_owned(), source });
+            }
+            _ => {}
+        }
     }
-    Ok(())
+    files.sync_folder(data_dir).map_err(|source| OpenError::Io { path: data_dir.to_owned(), source })
+}
+
+/// Creates a database under another name first: redb refuses a file whose creation was interrupted.
+fn create_if_missing(
+    path: &Path,
+    cache_bytes: usize,
+    open_file: &OpenFile,
+    files: &dyn Files,
+) -> Result<(), StorageFailure> {
+    if path.exists() {
+        return Ok(());
+    }
+    let temporary = temporary_name(path);
+    remove_if_there(files, &temporary)?;
+    drop(open_file(&temporary, cache_bytes)?);
+    Ok(files.rename(&temporary, path)?)
 }
 
 fn open_database(

@@ -2,8 +2,7 @@
 
 use anyhow::Context as _;
 use rand::Rng as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The file in the data directory that holds the key, readable by its owner alone.
@@ -23,22 +22,10 @@ pub fn load_or_create(data_dir: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// Writes a new key under a temporary name first, so that a crash never leaves a part of one.
 fn create(path: &Path) -> anyhow::Result<String> {
     let bytes: [u8; 20] = rand::rng().random();
     let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let temporary = path.with_extension("tmp");
-    let _ = std::fs::remove_file(&temporary);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&temporary).and_then(|mut file| {
-        file.write_all(format!("{key}\n").as_bytes())?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| std::fs::rename(&temporary, path))
+    embedded::write_file(path, format!("{key}\n").as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(key)
 }

@@ -214,6 +214,19 @@ fn raw_bodies_stand_in_the_archive_after_a_clean_end() {
     assert_eq!(sorted(archived), sorted(posted));
 }
 
+#[test]
+fn an_archive_removed_while_up_runs_gets_what_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    assert_eq!(up.post("/data", &reading("d", 1, 1.0)).0, 200);
+    up.settled();
+    std::fs::remove_dir_all(directory.path().join("archive")).unwrap();
+    assert_eq!(up.post("/data", &reading("d", 2, 2.0)).0, 200);
+    assert!(up.terminate().success());
+    assert!(!files(&directory.path().join("archive").join("raw")).is_empty());
+    assert!(!files(&directory.path().join("archive").join("curated")).is_empty());
+}
+
 fn files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {

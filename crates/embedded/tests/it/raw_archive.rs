@@ -161,6 +161,20 @@ async fn objects_larger_than_one_read_are_whole() {
 }
 
 #[tokio::test]
+async fn a_flush_succeeds_after_the_archive_was_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = SetClock::at("2026-01-31T12:00:00Z");
+    let storage = open(folder.path(), &clock);
+    put(&storage, "first").await;
+    storage.archive_raw(LIMITS, true).await.expect("a run");
+    std::fs::remove_dir_all(folder.path().join("archive")).expect("removed");
+    put(&storage, "second").await;
+    let run = storage.archive_raw(LIMITS, true).await.expect("a run");
+    assert_eq!((run.objects, run.records), (1, 1));
+    assert_eq!(lines(&storage).await, ["second"]);
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_archives_nothing_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = SetClock::at("2026-01-31T12:00:00Z");

@@ -138,6 +138,8 @@ async fn what_a_kill_leaves_behind_has_no_problems() {
     for file in ["stream.redb", "statistics.redb", "lock"] {
         fs::copy(folder.path().join(file), killed.path().join(file)).expect("copied");
     }
+    fs::create_dir(killed.path().join("archive")).expect("made");
+    fs::copy(folder.path().join("archive/.run"), killed.path().join("archive/.run")).expect("copied");
     let before = contents(killed.path());
     assert_eq!(problems(killed.path()), []);
     assert!(before == contents(killed.path()));
@@ -183,12 +185,14 @@ async fn a_folder_without_databases_is_refused_and_one_file_missed() {
 async fn a_stream_older_than_its_statistics_is_reported() {
     let folder = closed().await;
     let path = folder.path().join("stream.redb");
-    let newer = fs::read(&path).expect("read");
-    fs::remove_file(&path).expect("removed");
+    let older = fs::read(&path).expect("read");
     EmbeddedStorage::open(folder.path(), Options::default()).expect("opened").close().await;
-    let problems = problems(folder.path());
-    assert!(problems.iter().any(|found| found.problem.contains("one of the two files is older")), "{problems:?}");
+    let newer = fs::read(&path).expect("read");
+    fs::write(&path, older).expect("restored");
+    let [Problem { file, problem }] = &problems(folder.path())[..] else { panic!("{:?}", problems(folder.path())) };
+    assert!(file == "stream.redb" && problem.contains("older than statistics.redb"), "{problem}");
     fs::write(&path, newer).expect("restored");
+    assert_eq!(problems(folder.path()), []);
     // Without checkpoints the totals still tell.
     tamper(folder.path(), "statistics.redb", |transaction| {
         transaction.open_table(CHECKPOINTS).unwrap().remove(SHARD).unwrap();
