@@ -13,6 +13,7 @@
 
 mod accounting;
 mod archive;
+mod backup;
 mod binding;
 mod checkpoints;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod marks;
 mod raw_archive;
 mod record;
 mod shards;
+mod snapshot;
 mod statistics;
 mod statistics_journal;
 mod storage;
@@ -42,6 +44,7 @@ mod writer;
 
 pub use accounting::Accounting;
 pub use archive::FileArchive;
+pub use backup::{Backup, BackupError};
 pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};

@@ -24,7 +24,7 @@ const ACCEPTED_OFFSET: &str = "accepted_offset";
 /// Which file it is, by device and inode: a copy has another.
 const FILE: &str = "file";
 /// 1 once the file was closed in order.
-const CLOSED: &str = "closed";
+pub(crate) const CLOSED: &str = "closed";
 
 type Meta<'t> = Table<'t, &'static str, u64>;
 

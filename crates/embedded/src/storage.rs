@@ -252,7 +252,7 @@ impl EmbeddedStorage {
 pub(crate) struct DirectoryLock(File);
 
 impl DirectoryLock {
-    fn acquire(directory: &Path, files: &dyn Files) -> Result<Self, OpenError> {
+    pub(crate) fn acquire(directory: &Path, files: &dyn Files) -> Result<Self, OpenError> {
         let io_error = |path: &Path| {
             let path = PathBuf::from(path);
             move |source| OpenError::Io { path, source }

@@ -7,6 +7,7 @@
 //! With the feature `contract`, `contract` is the suite that every implementation runs from its own tests.
 
 mod archive;
+mod backup;
 mod causes;
 mod checkpoints;
 mod clock;
@@ -20,6 +21,7 @@ mod panics;
 mod statistics_store;
 
 pub use archive::{Archive, ArchiveError, ArchiveFolder, PutNew};
+pub use backup::{BackupProgress, BackupStage, BackupSummary};
 pub use causes::with_causes;
 pub use checkpoints::{CheckpointError, Checkpoints};
 pub use clock::{Clock, SystemClock};

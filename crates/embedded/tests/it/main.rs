@@ -1,6 +1,7 @@
 //! The embedded store, its contracts, and what is left of it after a crash.
 
 mod accounting;
+mod backup;
 mod contract;
 mod crash;
 mod curated;
