@@ -1,6 +1,7 @@
 //! HTTP to one endpoint: one connection kept open, one request at a time.
 
 use crate::retry::parse_retry_after;
+use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use telemetry::Timestamp;
 use ureq::http::Uri;
@@ -114,6 +115,7 @@ pub enum ClientError {
 /// Asks one endpoint, one request at a time over a connection that is kept. One client per thread.
 pub struct Client {
     agent: ureq::Agent,
+    timeout: Duration,
     endpoint: Endpoint,
 }
 
@@ -133,7 +135,7 @@ impl Client {
             // A proxy cannot reach this machine's loopback.
             config = config.proxy(None);
         }
-        Client { agent: config.build().new_agent(), endpoint: endpoint.clone() }
+        Client { agent: config.build().new_agent(), timeout, endpoint: endpoint.clone() }
     }
 
     /// The endpoint.
@@ -158,6 +160,37 @@ impl Client {
     pub fn get(&self, path: &str) -> Result<Answer, ClientError> {
         let request = self.agent.get(format!("{}{path}", self.endpoint.url));
         self.answer(request.header("x-api-key", &self.endpoint.api_key).call())
+    }
+
+    /// Posts a body, and gives `line` each line of a 200's body as it comes, for as long as they come; the timeout is
+    /// that of the answer's beginning. The [`Answer`] then has no body.
+    ///
+    /// # Errors
+    /// [`ClientError`] where there is no answer, or none to its end; every status is an [`Answer`].
+    pub fn post_for_lines(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Answer, ClientError> {
+        let request = self.agent.post(format!("{}{path}", self.endpoint.url));
+        let request = request.header("x-api-key", &self.endpoint.api_key).header("content-type", content_type);
+        let begin = Some(self.timeout);
+        let request = request.config().timeout_global(None).timeout_recv_response(begin).build();
+        let response = match request.send(body) {
+            Ok(response) if response.status() == 200 => response,
+            other => return self.answer(other),
+        };
+        let mut lines = BufReader::new(response.into_body().into_reader());
+        let mut found = Vec::new();
+        loop {
+            found.clear();
+            match lines.read_until(b'\n', &mut found).map_err(|error| self.error(ureq::Error::Io(error)))? {
+                0 => return Ok(Answer { status: 200, retry_after: None, body: Vec::new() }),
+                _ => line(&found),
+            }
+        }
     }
 
     fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, ClientError> {
