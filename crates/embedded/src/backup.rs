@@ -88,7 +88,7 @@ pub struct Backup<'a> {
 
 impl<'a> Backup<'a> {
     /// Checks and takes `target`: a folder that does not exist, is empty, or holds an earlier backup of the same
-    /// directory. `progress` is called often; where it says `false` the backup ends with [`BackupError::Stopped`].
+    /// directory. `progress` is called often; when it returns `false` the backup ends with [`BackupError::Stopped`].
     ///
     /// # Errors
     /// [`BackupError::Target`] or [`BackupError::File`].
@@ -305,7 +305,7 @@ fn take(target: &Path, created_at: u64) -> Result<(), BackupError> {
     }
 }
 
-/// Whoever has started `up` on the backup has readings there that are nowhere else.
+/// An earlier backup that `up` was started on may hold readings that are nowhere else.
 fn check_unused(target: &Path) -> Result<(), BackupError> {
     let path = target.join(STREAM);
     if !path.exists() {
@@ -327,10 +327,12 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |source| BackupError::File { path, source }
 }
 
+/// Makes a folder and those above it, each durably in the one above.
 fn make_folder(path: &Path) -> Result<(), BackupError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(file_error(path))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    let Some(parent) = path.parent().filter(|_| !path.is_dir()) else { return Ok(()) };
+    make_folder(parent)?;
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(file_error(path))?;
+    sync_folder(parent)
 }
 
 fn sync_folder(path: &Path) -> Result<(), BackupError> {

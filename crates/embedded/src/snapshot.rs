@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One transaction writes rows of about this many bytes: it bounds what the copy holds in memory.
-const TRANSACTION_BYTES: usize = 8 << 20;
+const TRANSACTION_BYTES: usize = 4 << 20;
 /// Memory for pages of the copy.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// In the stream's `meta`: the high part of its sequence numbers; 0 where it is absent.
 const EPOCH: &str = "epoch";
 

@@ -301,3 +301,22 @@ async fn large_tables_are_copied_in_parts() {
     assert!(steps.load(Ordering::SeqCst) >= 6, "{steps:?}");
     assert_eq!(open(target.path()).accounting().await.expect("accounts").accepted, 60);
 }
+
+#[tokio::test]
+async fn a_full_disk_at_the_target_is_named_and_costs_nothing_else() {
+    let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let storage = open(folder.path());
+    fill(&storage).await;
+    std::fs::write(folder.path().join("api-key"), "key\n").expect("written");
+    back_up(&storage, target.path()).await.expect("a backup");
+    for name in ["statistics.redb.partial", "stream.redb.partial", "api-key.partial"] {
+        // Whatever is written there finds the disk full.
+        std::os::unix::fs::symlink("/dev/full", target.path().join(name)).expect("a link");
+        let failed = back_up(&storage, target.path()).await.expect_err("a full disk");
+        let message = ports::with_causes(&failed);
+        assert!(message.contains("cannot copy to") && message.contains(name.trim_end_matches(".partial")), "{message}");
+        std::fs::remove_file(target.path().join(name)).expect("removed");
+        put(&storage, 7).await;
+    }
+    assert_eq!(back_up(&storage, target.path()).await.expect("a backup").records, 7);
+}
