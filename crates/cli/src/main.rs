@@ -1,6 +1,7 @@
 //! The `streamgauge` command: the whole pipeline on one machine (`up`), and what talks to it.
 
 mod archive;
+mod backup;
 mod dlq;
 mod endpoint;
 mod mapping;
@@ -40,6 +41,8 @@ enum Command {
     Archive(archive::Args),
     /// Check a whole data directory: databases, archive, curated files, totals
     Verify(verify::Args),
+    /// Copy everything that a pipeline on this machine keeps, while it runs or not
+    Backup(backup::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Mapping(args) => mapping::run(args),
         Command::Archive(args) => archive::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Backup(args) => backup::run(args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone, the exit code still tells.

@@ -22,6 +22,10 @@ pub(crate) const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key
 /// Headers by which a proxy makes itself known.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];
 
+/// The other end of a connection, in a request's extensions; `None` if the system doesn't know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub Option<SocketAddr>);
+
 /// Decides who may call.
 pub(crate) struct Gatekeeper {
     api_key: String,
@@ -98,7 +102,7 @@ impl Gatekeeper {
             && self.extra_hosts.is_empty()
             && head.version == Version::HTTP_11
             && self.host(head, local) == Some(OwnHost::Loopback)
-            && !FORWARDED.iter().any(|name| head.headers.contains_key(*name))
+            && !is_forwarded(head)
     }
 
     /// Whether the request carries the session's cookie.
@@ -151,6 +155,21 @@ impl Gatekeeper {
     fn is_extra(&self, host: &str) -> bool {
         self.extra_hosts.iter().any(|extra| extra == host)
     }
+}
+
+/// Lets requests pass that a program on this machine has sent, and no proxy has passed on.
+pub(crate) fn require_local(head: &Parts) -> Result<(), Refusal> {
+    let peer = head.extensions.get::<Peer>().and_then(|Peer(peer)| *peer);
+    let is_local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if is_local && !is_forwarded(head) {
+        return Ok(());
+    }
+    Err(Refusal::forbidden("this is only done for programs on the pipeline's own machine, through a loopback address"))
+}
+
+/// Whether a proxy has made itself known.
+fn is_forwarded(head: &Parts) -> bool {
+    FORWARDED.iter().any(|name| head.headers.contains_key(*name))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +232,26 @@ impl LoginBudget {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn only_a_loopback_peer_without_a_proxy_is_local() {
+        let passes = |peer: Option<&str>, header: Option<&'static str>| {
+            let (mut head, ()) = hyper::Request::new(()).into_parts();
+            head.extensions.insert(Peer(peer.map(|peer| peer.parse().unwrap())));
+            if let Some(name) = header {
+                head.headers.insert(name, "192.0.2.7".parse().unwrap());
+            }
+            require_local(&head).is_ok()
+        };
+        for local in ["127.0.0.1:5000", "127.1.2.3:1", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
+            assert!(passes(Some(local), None), "{local}");
+            assert!(FORWARDED.iter().all(|name| !passes(Some(local), Some(name))), "{local}");
+        }
+        for remote in ["192.0.2.7:5000", "[2001:db8::1]:5000", "[::ffff:192.0.2.7]:5000", "0.0.0.0:1"] {
+            assert!(!passes(Some(remote), None), "{remote}");
+        }
+        assert!(!passes(None, None));
+    }
 
     #[test]
     fn failed_logins_are_slowed_to_one_a_second() {

@@ -1,6 +1,6 @@
 //! The gateway: from a request to its answer.
 
-use crate::access::Gatekeeper;
+use crate::access::{Gatekeeper, require_local};
 use crate::answer::{Answer, Refusal, bytes_answer, json};
 use crate::body::{BodyReader, discard};
 use crate::fleet::{EventStreams, SnapshotCache};
@@ -17,6 +17,7 @@ use ports::{Clock, EventStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// The front door, in front of a stream `S` and a view `V` of the pipeline behind it.
 pub struct Gateway<S, V> {
@@ -29,6 +30,8 @@ pub struct Gateway<S, V> {
     pub(crate) letter_summary: SummaryCache,
     pub(crate) snapshots: SnapshotCache,
     pub(crate) event_streams: EventStreams,
+    /// One permit: backups are made one at a time.
+    pub(crate) backups: Arc<Semaphore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) future_tolerance_seconds: u64,
@@ -57,6 +60,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             letter_summary: SummaryCache::default(),
             snapshots: SnapshotCache::default(),
             event_streams: EventStreams::default(),
+            backups: Arc::new(Semaphore::new(1)),
             clock,
             limits: config.limits.clone(),
             future_tolerance_seconds: config.future_tolerance.as_secs(),
@@ -102,6 +106,10 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             Access::Page => self.gatekeeper.require_own_host(head, local)?,
             Access::Read => self.gatekeeper.require_key_or_session(head, local)?,
             Access::Key => self.gatekeeper.require_key(head)?,
+            Access::LocalKey => {
+                self.gatekeeper.require_key(head)?;
+                require_local(head)?;
+            }
         }
         match route.endpoint {
             Endpoint::Data => self.post_data(head, body).await,
@@ -122,6 +130,7 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             Endpoint::SummariseDeadLetters => self.summarise_dead_letters(head).await,
             Endpoint::PreviewDeadLetters => self.run_dead_letters(head, body, false).await,
             Endpoint::ApplyDeadLetters => self.run_dead_letters(head, body, true).await,
+            Endpoint::Backup => self.backup(head, body).await,
             Endpoint::Recent => self.recent_activity(head).await,
             Endpoint::History => self.history(head).await,
             Endpoint::Dashboard => Ok(self.page(Page::Dashboard, head, local).await),

@@ -10,6 +10,7 @@
 
 mod access;
 mod answer;
+mod backup;
 mod body;
 mod config;
 mod document;
@@ -38,6 +39,6 @@ pub use recent::{DEFAULT_MEMORY_BYTES, RecentActivity};
 pub use route::{Endpoint, ROUTES, Route};
 pub use server::serve;
 pub use view::{
-    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
-    ViewError,
+    Accounting, BackupFailure, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure,
+    RedriveLetter, ViewError,
 };

@@ -41,6 +41,8 @@ pub enum Endpoint {
     PreviewDeadLetters,
     /// `POST /dead-letters/apply`: the same, done.
     ApplyDeadLetters,
+    /// `POST /backup`: a copy of the whole pipeline.
+    Backup,
     /// `GET /recent`.
     Recent,
     /// `GET /history`: one device's states, as curated files have them.
@@ -68,6 +70,8 @@ pub(crate) enum Access {
     Read,
     /// The key alone.
     Key,
+    /// The key, and only from this machine itself.
+    LocalKey,
 }
 
 /// One path, its method, and every status it can answer.
@@ -101,7 +105,7 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
 const FILES: &str = "/dashboard/{file}";
 
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 25] = [
+pub static ROUTES: [Route; 26] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -120,6 +124,7 @@ pub static ROUTES: [Route; 25] = [
     get("/dead-letters/summary", Endpoint::SummariseDeadLetters, Access::Read, READ),
     post("/dead-letters/preview", Endpoint::PreviewDeadLetters, Access::Read, CHANGE),
     post("/dead-letters/apply", Endpoint::ApplyDeadLetters, Access::Key, CHANGE),
+    post("/backup", Endpoint::Backup, Access::LocalKey, &[200, 400, 403, 408, 409, 413, 415, 503]),
     get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404, 503]),
     get("/history", Endpoint::History, Access::Read, &[200, 400, 403, 404, 503]),
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),

@@ -1,5 +1,6 @@
 //! The connections: accepted within a limit, served by hyper, drained at the end.
 
+use crate::access::Peer;
 use crate::stall::StallGuard;
 use crate::{Gateway, PipelineView};
 use hyper::server::conn::http1;
@@ -108,10 +109,12 @@ where
     S: EventStream + 'static,
     V: PipelineView + 'static,
 {
+    let peer = Peer(socket.peer_addr().ok());
     let io = TokioIo::new(StallGuard::new(socket, gateway.limits.write_stall_time));
     let header_time = gateway.limits.header_time;
     let gateway = Arc::clone(gateway);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(peer);
         let gateway = Arc::clone(&gateway);
         async move { Ok::<_, Infallible>(gateway.handle(request, local).await) }
     });

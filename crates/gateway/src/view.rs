@@ -1,9 +1,11 @@
 //! What the gateway reads of the pipeline behind it.
 
-use ports::{CuratedRow, DeadLetter, StatisticsAttributes};
+use ports::{BackupProgress, BackupSummary, CuratedRow, DeadLetter, StatisticsAttributes};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use telemetry::{DeviceId, RejectReason, Timestamp};
+use tokio::sync::mpsc;
 
 /// A view of a pipeline: its devices, its accounts, its dead letters. Of these alone it also changes something: it
 /// sends dead letters back, and deletes them.
@@ -42,6 +44,14 @@ pub trait PipelineView: Send + Sync {
 
     /// Deletes dead letters, durably, all or none; how many of them were there.
     fn delete_dead_letters(&self, ids: Vec<String>) -> impl Future<Output = Result<u64, ViewError>> + Send;
+
+    /// Copies the whole pipeline into the folder `target`, an absolute path, and reports its progress where the channel
+    /// has room. The first report comes only once the target is accepted. Dropped, it stops.
+    fn backup(
+        &self,
+        target: PathBuf,
+        progress: mpsc::Sender<BackupProgress>,
+    ) -> impl Future<Output = Result<BackupSummary, BackupFailure>> + Send;
 }
 
 impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
@@ -84,6 +94,14 @@ impl<V: PipelineView> PipelineView for std::sync::Arc<V> {
 
     fn delete_dead_letters(&self, ids: Vec<String>) -> impl Future<Output = Result<u64, ViewError>> + Send {
         (**self).delete_dead_letters(ids)
+    }
+
+    fn backup(
+        &self,
+        target: PathBuf,
+        progress: mpsc::Sender<BackupProgress>,
+    ) -> impl Future<Output = Result<BackupSummary, BackupFailure>> + Send {
+        (**self).backup(target, progress)
     }
 }
 
@@ -176,6 +194,17 @@ pub struct DeadLetterPage {
     pub dead_letters: Vec<DeadLetter>,
     /// What to pass as `after` to read on, 1–128 of `A-Z a-z 0-9 . _ : -`; `None` at the end.
     pub next: Option<String>,
+}
+
+/// Why no backup was made.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupFailure {
+    /// The target cannot take it. Permanent.
+    #[error("{0}")]
+    Target(String),
+    /// Copying failed: running it again carries on.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why the view could not be read.

@@ -188,7 +188,7 @@ async fn build(archive: &Path, keys: Vec<String>, partial: &Path) -> Result<(Fou
     let found = reading.await.context("reading the archive panicked")?;
     stop.cancel();
     processing.await.context("the event source mapping panicked")??;
-    crate::up::curated::curate_once(&storage).await;
+    crate::up::curated::curate_once(&storage, &crate::up::Holds::default()).await;
     let accounts = storage.accounting().await?;
     storage.close().await;
     bar.finish_and_clear();

@@ -15,6 +15,7 @@ mod tables;
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
 use queue::QueueArgs;
+pub use queue::open_directory;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 

@@ -52,7 +52,7 @@ impl QueueArgs {
             return Ok(Queue::Aws(Box::new(on_aws)));
         }
         match (&self.endpoint, &self.data_dir) {
-            (None, Some(directory)) => open_directory(directory),
+            (None, Some(directory)) => Ok(Queue::Directory(open_directory(directory)?)),
             _ => {
                 let endpoint = EndpointArgs::new(self.endpoint.clone(), self.api_key.clone(), self.data_dir.clone());
                 Ok(Queue::Endpoint(Http(endpoint.client()?)))
@@ -61,7 +61,8 @@ impl QueueArgs {
     }
 }
 
-fn open_directory(directory: &Path) -> Result<Queue> {
+/// Opens a data directory that no `up` uses.
+pub fn open_directory(directory: &Path) -> Result<EmbeddedStorage> {
     if !directory.join("statistics.redb").is_file() {
         bail!("{} is no data directory of streamgauge", directory.display());
     }
@@ -70,7 +71,7 @@ fn open_directory(directory: &Path) -> Result<Queue> {
             for warning in storage.warnings() {
                 eprintln!("streamgauge: {warning}");
             }
-            Ok(Queue::Directory(storage))
+            Ok(storage)
         }
         Err(OpenError::Locked { .. }) => bail!(
             "another streamgauge is using the data directory {}: give its --endpoint instead",

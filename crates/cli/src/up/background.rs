@@ -1,5 +1,6 @@
 //! What goes on beside the pipeline: the archive, trimming, the simulated fleet.
 
+use super::Holds;
 use super::totals::Totals;
 use anyhow::Context as _;
 use embedded::{ArchiveLimits, EmbeddedStorage};
@@ -44,15 +45,24 @@ pub async fn archive_the_rest(storage: &EmbeddedStorage) {
 }
 
 /// Trims the stream now and then, until cancelled.
-pub async fn trim(storage: EmbeddedStorage, cancelled: CancellationToken) {
+pub async fn trim(storage: EmbeddedStorage, holds: Holds, cancelled: CancellationToken) {
     loop {
         tokio::select! {
             () = sleep(TRIM_INTERVAL) => {}
             () = cancelled.cancelled() => return,
         }
-        if let Err(error) = storage.trim().await {
-            warn!(error = &error as &dyn std::error::Error, "trimming failed and will be tried again");
+        tokio::select! {
+            () = trim_once(&storage, &holds) => {}
+            () = cancelled.cancelled() => return,
         }
+    }
+}
+
+/// Trims the stream, once no backup is being made. May be dropped at any point.
+pub async fn trim_once(storage: &EmbeddedStorage, holds: &Holds) {
+    let _held = holds.upkeep.read().await;
+    if let Err(error) = storage.trim().await {
+        warn!(error = &error as &dyn std::error::Error, "trimming failed and will be tried again");
     }
 }
 

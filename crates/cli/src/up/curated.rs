@@ -1,5 +1,6 @@
 //! Curated data on one machine: the states that changed, as Parquet files, every now and then and at the end.
 
+use super::Holds;
 use curator::ParquetDelivery;
 use embedded::{EmbeddedStorage, FileArchive, StorageFailure, UncuratedState};
 use ports::{CuratedDelivery, CuratedRow, SystemClock};
@@ -25,27 +26,27 @@ enum CuratedFailure {
 }
 
 /// Writes what has changed every `interval`, until cancelled.
-pub async fn curate(storage: EmbeddedStorage, interval: Duration, cancelled: CancellationToken) {
+pub async fn curate(storage: EmbeddedStorage, interval: Duration, holds: Holds, cancelled: CancellationToken) {
     loop {
         tokio::select! {
             () = sleep(interval) => {}
             () = cancelled.cancelled() => return,
         }
-        curate_once(&storage).await;
+        curate_once(&storage, &holds).await;
     }
 }
 
 /// Writes what has changed since the last time.
-pub async fn curate_once(storage: &EmbeddedStorage) {
+pub async fn curate_once(storage: &EmbeddedStorage, holds: &Holds) {
     let delivery = ParquetDelivery::<FileArchive, _>::new(storage.archive(), SystemClock);
-    if let Err(error) = run(storage, &delivery).await {
+    if let Err(error) = run(storage, &delivery, holds).await {
         let error = &error as &dyn std::error::Error;
         warn!(error, "curated data was not written and will be by the next run");
     }
 }
 
 /// Every device whose newest state is in no file, once.
-async fn run(storage: &EmbeddedStorage, delivery: &impl CuratedDelivery) -> Result<(), CuratedFailure> {
+async fn run(storage: &EmbeddedStorage, delivery: &impl CuratedDelivery, holds: &Holds) -> Result<(), CuratedFailure> {
     let statistics = storage.statistics();
     let mut after = None;
     let (mut devices, mut first) = (0, None);
@@ -53,7 +54,11 @@ async fn run(storage: &EmbeddedStorage, delivery: &impl CuratedDelivery) -> Resu
         let found = statistics.uncurated(after.as_deref(), ROWS_MAX).await?;
         devices += found.unreadable.len();
         first = first.or(found.unreadable.into_iter().next());
-        deliver(storage, delivery, found.states).await?;
+        {
+            // A backup sees the file and the note of it, or neither.
+            let _held = holds.curating.lock().await;
+            deliver(storage, delivery, found.states).await?;
+        }
         match found.next {
             Some(next) => after = Some(next),
             None => break,

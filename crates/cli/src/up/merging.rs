@@ -1,9 +1,11 @@
 //! Curated files of days that are over, merged: at the start, and a while after each midnight.
 
+use super::Holds;
 use curator::{MERGED_ROWS_MAX, Merger, open_day};
 use embedded::{EmbeddedStorage, FileArchive};
 use ports::{Clock as _, SystemClock, catch_panic, with_causes};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// Merges what is over, until cancelled.
-pub async fn merge(storage: EmbeddedStorage, cancelled: CancellationToken) {
+pub async fn merge(storage: EmbeddedStorage, holds: Holds, cancelled: CancellationToken) {
     let mut merging = Some(Merging::new(&storage));
     let mut merged_before = String::new();
     let mut pause = LOOK_INTERVAL;
@@ -26,7 +28,12 @@ pub async fn merge(storage: EmbeddedStorage, cancelled: CancellationToken) {
             && let Some(mut run) = merging.take()
         {
             let token = cancelled.clone();
+            let held = tokio::select! {
+                held = Arc::clone(&holds.upkeep).read_owned() => held,
+                () = cancelled.cancelled() => return,
+            };
             let pass = move || {
+                let _held = held;
                 let is_done = run.pass(&token);
                 (run, is_done)
             };

@@ -7,6 +7,7 @@ mod api_key;
 mod background;
 pub mod curated;
 mod function;
+mod holds;
 mod log_limit;
 pub mod logging;
 mod merging;
@@ -22,6 +23,7 @@ use embedded::{EmbeddedStorage, OpenError, Options};
 use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, NoDestination};
 use function::AggregatorFunction;
 use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, ObservedStatisticsStore, RecentActivity};
+pub use holds::Holds;
 use ports::SystemClock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -115,13 +117,14 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
     let storage = open(args)?;
     let api_key = api_key(args)?;
     let totals = Totals::new(storage.clone());
+    let holds = Holds::default();
     let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
     let mut config = GatewayConfig::new(api_key.as_str(), address);
     config.extra_hosts = args.allowed_host.clone();
     let gateway = Gateway::new(
         &config,
         storage.stream(),
-        StorageView::new(storage.clone(), totals.clone()),
+        StorageView::new(storage.clone(), totals.clone(), holds.clone()),
         recent.clone(),
         Arc::new(SystemClock),
     )
@@ -135,9 +138,9 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
     ));
     let archiving = tokio::spawn(background::archive(storage.clone(), rest.clone()));
     let interval = Duration::from_secs(args.curated_interval);
-    let curating = tokio::spawn(curated::curate(storage.clone(), interval, rest.clone()));
-    let merging = tokio::spawn(merging::merge(storage.clone(), rest.clone()));
-    let trimming = tokio::spawn(background::trim(storage.clone(), rest.clone()));
+    let curating = tokio::spawn(curated::curate(storage.clone(), interval, holds.clone(), rest.clone()));
+    let merging = tokio::spawn(merging::merge(storage.clone(), holds.clone(), rest.clone()));
+    let trimming = tokio::spawn(background::trim(storage.clone(), holds.clone(), rest.clone()));
 
     let url = public_url(address);
     announce(&url, &api_key, args)?;
@@ -169,7 +172,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
                 }
             }
             background::archive_the_rest(&storage).await;
-            curated::curate_once(&storage).await;
+            curated::curate_once(&storage, &holds).await;
             anyhow::Ok(())
         } => drained,
         () = signals.wait() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),

@@ -1,22 +1,28 @@
 //! What the gateway reads of the embedded storage and of the curated files, and what it does with dead letters.
 
+use super::Holds;
 use super::totals::Totals;
 use crate::dlq::on_disk::OnDisk;
 use aggregator::Settings;
 use curator::device_history;
 use curator::parquet_file::ReadError;
-use embedded::{DeadLetterFilter, DeadLetterOrder, EmbeddedStorage, StorageFailure};
+use embedded::{BackupError, DeadLetterFilter, DeadLetterOrder, EmbeddedStorage, StorageFailure};
 use gateway::{
-    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
-    ViewError,
+    Accounting, BackupFailure, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure,
+    RedriveLetter, ViewError,
 };
-use ports::{Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock, with_causes};
+use ports::{
+    BackupProgress, BackupSummary, Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock,
+    with_causes,
+};
 use redrive::{Filter, Letter, Outgoing, ReasonCode, RedriveError, Redriver as _, StreamRedriver, records};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use telemetry::{DeviceId, Timestamp};
-use tokio::sync::Semaphore;
-use tracing::warn;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 /// Histories that are read at once: each keeps a thread and a disk busy, and its rows in memory.
 const HISTORIES_AT_ONCE: usize = 2;
@@ -26,6 +32,7 @@ const HISTORIES_AT_ONCE: usize = 2;
 pub struct StorageView {
     storage: EmbeddedStorage,
     totals: Totals,
+    holds: Holds,
     histories: Arc<Semaphore>,
     /// Unreadable curated files and items that the log has named.
     named: Arc<Mutex<BTreeSet<String>>>,
@@ -112,11 +119,41 @@ impl PipelineView for StorageView {
         let deleted = self.storage.dead_letters().delete_all(ids).await.map_err(unavailable)?;
         Ok(deleted.into_iter().filter(|was_there| *was_there).count() as u64)
     }
+
+    async fn backup(
+        &self,
+        target: PathBuf,
+        progress: mpsc::Sender<BackupProgress>,
+    ) -> Result<BackupSummary, BackupFailure> {
+        let stopped = CancellationToken::new();
+        let _stop_when_dropped = stopped.clone().drop_guard();
+        let (storage, holds) = (self.storage.clone(), self.holds.clone());
+        let copy = move || {
+            let report = |step| {
+                // A slow client gets fewer steps.
+                let _ = progress.try_send(step);
+                !stopped.is_cancelled()
+            };
+            let copied = crate::backup::copy(&storage, &target, &holds, &report);
+            match &copied {
+                Ok(_) => info!(target = %target.display(), "backup made"),
+                Err(error) => warn!(target = %target.display(), error = with_causes(error), "no backup was made"),
+            }
+            copied
+        };
+        let copied = tokio::task::spawn_blocking(copy).await;
+        let copied = copied.map_err(|error| BackupFailure::Failed(format!("the backup panicked: {error}")))?;
+        copied.map_err(|error| match error {
+            BackupError::Target(why) => BackupFailure::Target(why),
+            error => BackupFailure::Failed(with_causes(&error)),
+        })
+    }
 }
 
 impl StorageView {
-    pub fn new(storage: EmbeddedStorage, totals: Totals) -> Self {
-        StorageView { storage, totals, histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)), named: Arc::default() }
+    pub fn new(storage: EmbeddedStorage, totals: Totals, holds: Holds) -> Self {
+        let histories = Arc::new(Semaphore::new(HISTORIES_AT_ONCE));
+        StorageView { storage, totals, holds, histories, named: Arc::default() }
     }
 
     /// Whether the log has not named it before.

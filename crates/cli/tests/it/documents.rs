@@ -39,7 +39,7 @@ fn every_flag_stands_in_the_configuration_document_and_none_that_is_not_there() 
     assert_eq!(flags_under(&document, "`streamgauge mapping`"), flags_of("mapping"));
     let shared_by_dlq = flags_under(&document, "`streamgauge dlq`");
     assert!(!shared_by_dlq.is_empty());
-    for command in ["send", "put", "stats"].into_iter().chain(dlq.iter().map(String::as_str)) {
+    for command in ["send", "put", "stats", "backup"].into_iter().chain(dlq.iter().map(String::as_str)) {
         let mut documented = flags_under(&document, &format!("`streamgauge {command}`"));
         documented.extend(SHARED.map(str::to_owned));
         documented.extend(shared_by_dlq.iter().filter(|_| command.starts_with("dlq ")).cloned());

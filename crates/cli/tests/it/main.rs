@@ -1,6 +1,7 @@
 //! The command, run as a user runs it.
 
 mod archive;
+mod backup;
 mod curated;
 mod dlq;
 mod documents;

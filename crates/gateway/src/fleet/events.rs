@@ -37,6 +37,12 @@ impl EventStreams {
     pub fn close(&self) {
         self.closing.send_replace(true);
     }
+
+    /// Completes once the streams end: for other streamed answers.
+    pub async fn closed(&self) {
+        // The sender is `self`.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
 }
 
 impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {

@@ -88,7 +88,11 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 
     /// The JSON of a request, at most four bodies' size: a letter's payload may fill one, and be twice as long escaped.
-    async fn document_of<T: DeserializeOwned>(&self, head: &Parts, body: &mut Incoming) -> Result<T, Refusal> {
+    pub(crate) async fn document_of<T: DeserializeOwned>(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<T, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, "application/json")?;
         let body = self.bodies.read(body, self.limits.body_bytes.saturating_mul(4)).await?;

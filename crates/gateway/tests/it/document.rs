@@ -5,6 +5,7 @@ use crate::support::{Answer, JSON, KEY, Server, reading, request};
 use gateway::{GatewayConfig, OPENAPI_DOCUMENT, ROUTES};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::time::Duration;
 
 fn document() -> Value {
@@ -66,7 +67,7 @@ fn impatient(config: &mut GatewayConfig) {
     config.limits.bodies_in_flight_bytes = config.limits.body_bytes;
 }
 
-const TARGETS: [(&str, &str, &str); 9] = [
+const TARGETS: [(&str, &str, &str); 10] = [
     ("/data", "application/json", r#"{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1}"#),
     (
         "/data/series",
@@ -83,6 +84,7 @@ const TARGETS: [(&str, &str, &str); 9] = [
     ("/dead-letters/delete", "application/json", r#"{"ids":["no-such-letter"]}"#),
     ("/dead-letters/preview", "application/json", "{}"),
     ("/dead-letters/apply", "application/json", "{}"),
+    ("/backup", "application/json", r#"{"target":"/somewhere"}"#),
     ("/dashboard/login", "application/x-www-form-urlencoded", "api_key=a-key-that-no-answer-may-hold"),
 ];
 
@@ -174,6 +176,10 @@ fn every_status_in_the_document_is_really_answered_and_no_other() {
         get(&format!("{path}?nonsense=1"), &[("x-api-key", KEY)]);
         get(&format!("{}{}", path.replace("dashboard.css", "nothing.css"), query("nobody")), &[("x-api-key", KEY)]);
     }
+    let (mut slow, local) = (server.connect(), [("x-api-key", KEY), JSON]);
+    slow.send(&request("POST", "/backup", &local, br#"{"target":"/slow"}"#));
+    slow.socket.read_exact(&mut [0; 12]).unwrap();
+    seen.note("POST", "/backup", &server.post("/backup", r#"{"target":"/somewhere"}"#));
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for _ in 0..15 {
         let answer = server.request("POST", "/dashboard/login", &form, b"api_key=wrong");

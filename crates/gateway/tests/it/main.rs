@@ -1,6 +1,7 @@
 //! The gateway over HTTP, with a pipeline in memory behind it.
 
 mod access;
+mod backup;
 mod document;
 mod fleet;
 mod http_cases;

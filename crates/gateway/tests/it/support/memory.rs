@@ -1,16 +1,19 @@
 //! An in-memory pipeline: a stream that can be told to fail, and a view that counts what the stream holds.
 
 use gateway::{
-    Accounting, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure, RedriveLetter,
-    ViewError,
+    Accounting, BackupFailure, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure,
+    RedriveLetter, ViewError,
 };
 use ports::{
-    ConfidenceInterval, CuratedRow, DeadLetter, DeadLetterOrigin, EventStream, Position, PutError, PutReceipt,
-    RecordsPage, SequenceNumber, Shard, ShardId, StatisticsAttributes, StreamEntry, StreamError,
+    BackupProgress, BackupStage, BackupSummary, ConfidenceInterval, CuratedRow, DeadLetter, DeadLetterOrigin,
+    EventStream, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId, StatisticsAttributes,
+    StreamEntry, StreamError,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use telemetry::{DeviceId, Reading, Timestamp, decode_record};
+use tokio::sync::mpsc;
 
 /// What the stream does with the next entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +196,28 @@ impl PipelineView for MemoryPipeline {
         let before = inner.up()?.dead_letters.len();
         inner.dead_letters.retain(|letter| !ids.contains(&letter.id));
         Ok((before - inner.dead_letters.len()) as u64)
+    }
+
+    /// Copies nothing. `/taken` is refused, `/slow` never ends, `/full` fails on the way.
+    async fn backup(
+        &self,
+        target: PathBuf,
+        progress: mpsc::Sender<BackupProgress>,
+    ) -> Result<BackupSummary, BackupFailure> {
+        self.inner.lock().unwrap().up().map_err(|error| BackupFailure::Failed(error.to_string()))?;
+        if target == Path::new("/taken") {
+            return Err(BackupFailure::Target("/taken is not empty".to_owned()));
+        }
+        for position in 0..2 {
+            progress.send(BackupProgress { stage: BackupStage::Stream, position, total: 2 }).await.unwrap();
+        }
+        if target == Path::new("/slow") {
+            std::future::pending::<()>().await;
+        }
+        if target == Path::new("/full") {
+            return Err(BackupFailure::Failed("the disk is full".to_owned()));
+        }
+        Ok(BackupSummary { records: 2, ..BackupSummary::default() })
     }
 }
 

@@ -1,0 +1,127 @@
+//! What waits while a backup is made.
+
+use std::sync::Arc;
+use tokio::sync::{Mutex, RwLock};
+
+/// Locks that a backup takes in the way of work that would take something from under it. A backup that ends, however it
+/// ends, lets go of them.
+#[derive(Clone, Default)]
+pub struct Holds {
+    /// Shared by trimming and merging; the backup's for as long as it copies.
+    pub upkeep: Arc<RwLock<()>>,
+    /// Held while a curated file is written and noted; the backup's while it copies the statistics.
+    pub curating: Arc<Mutex<()>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{background, curated, merging};
+    use super::*;
+    use curator::ParquetDelivery;
+    use embedded::{ArchiveLimits, EmbeddedStorage, Options};
+    use ports::{
+        ArchiveFolder as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _,
+        Position, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry,
+    };
+    use std::time::Duration;
+    use telemetry::{DeviceId, Timestamp};
+    use tokio_util::sync::CancellationToken;
+
+    /// Long enough for work that does not wait.
+    const A_WHILE: Duration = Duration::from_millis(300);
+
+    struct AtTheEpoch;
+
+    impl Clock for AtTheEpoch {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+    }
+
+    fn attributes() -> StatisticsAttributes {
+        StatisticsAttributes {
+            count: 1,
+            mean: Some(1.0),
+            median: Some(1.0),
+            standard_deviation: None,
+            minimum: Some(1.0),
+            maximum: Some(1.0),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: None,
+            last_timestamp: None,
+            updated_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn open(folder: &std::path::Path) -> EmbeddedStorage {
+        EmbeddedStorage::open(folder, Options { shards: 1, retention: Duration::ZERO, ..Options::default() }).unwrap()
+    }
+
+    fn curated_files(storage: &EmbeddedStorage) -> usize {
+        storage.archive().keys("curated/").unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn trimming_waits_for_a_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, holds) = (open(folder.path()), Holds::default());
+        let entry = StreamEntry { partition_key: "d".to_owned(), data: b"{}".to_vec() };
+        let put = storage.stream().put_records(vec![entry]).await.remove(0).unwrap();
+        storage.archive_raw(ArchiveLimits::default(), true).await.unwrap();
+        storage.checkpoints().save(&put.shard_id, put.sequence_number).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let kept = || async {
+            let page = storage.stream().get_records(&put.shard_id, Position::TrimHorizon, 10).await;
+            page.unwrap().records.len()
+        };
+        let backup = holds.upkeep.write().await;
+        let trimming = background::trim_once(&storage, &holds);
+        assert!(tokio::time::timeout(A_WHILE, trimming).await.is_err());
+        assert_eq!(kept().await, 1);
+        drop(backup);
+        background::trim_once(&storage, &holds).await;
+        assert_eq!(kept().await, 0);
+    }
+
+    #[tokio::test]
+    async fn merging_waits_for_a_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, holds) = (open(folder.path()), Holds::default());
+        for device in ["a", "b"] {
+            let row = CuratedRow::of_attributes(DeviceId::parse(device).unwrap(), 1, &attributes()).unwrap();
+            let delivery = ParquetDelivery::new(storage.archive(), AtTheEpoch);
+            assert!(delivery.deliver(vec![row]).await[0].is_ok());
+        }
+        let backup = holds.upkeep.write().await;
+        let cancelled = CancellationToken::new();
+        let merging = tokio::spawn(merging::merge(storage.clone(), holds.clone(), cancelled.clone()));
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(curated_files(&storage), 2);
+        drop(backup);
+        while curated_files(&storage) != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cancelled.cancel();
+        merging.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn curating_waits_while_statistics_are_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, holds) = (open(folder.path()), Holds::default());
+        let item = StatisticsItem { revision: 1, attributes: attributes(), state: vec![1] };
+        let device_id = DeviceId::parse("d").unwrap();
+        storage
+            .statistics()
+            .write(DeviceWrite { device_id, expected_revision: None, item, pages: vec![] })
+            .await
+            .unwrap();
+        let backup = holds.curating.lock().await;
+        assert!(tokio::time::timeout(A_WHILE, curated::curate_once(&storage, &holds)).await.is_err());
+        assert_eq!(curated_files(&storage), 0);
+        drop(backup);
+        curated::curate_once(&storage, &holds).await;
+        assert_eq!(curated_files(&storage), 1);
+    }
+}
