@@ -9,6 +9,7 @@
 //! databases again, and of the archive what is missing.
 
 use crate::archive::FileArchive;
+use crate::files::{self, Files as _, OsFiles, make_folders, temporary_name};
 use crate::snapshot::{self, Snapshot, copy_statistics, copy_stream};
 use crate::statistics_journal::ITEMS;
 use crate::storage::DirectoryLock;
@@ -17,9 +18,9 @@ use flate2::Crc;
 use ports::{ArchiveFolder as _, BackupProgress, BackupStage, BackupSummary};
 use redb::TableHandle as _;
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ use std::sync::Arc;
 const MARKER: &str = "backup.json";
 const STATISTICS: &str = "statistics.redb";
 const STREAM: &str = "stream.redb";
-/// Small files beside databases and archive that may change: copied by every run, where they are there.
-const SMALL_FILES: [&str; 2] = ["api-key", "archive/.run"];
+/// The devices' key, where `up` made it.
+const API_KEY: &str = "api-key";
 /// Where merging deletes files.
 const CURATED: &str = "curated/";
 /// What is read of a file at a time.
@@ -107,7 +108,7 @@ impl<'a> Backup<'a> {
         }
         make_folder(&target)?;
         take(&target, storage.stream().parts.created_at)?;
-        let lock = DirectoryLock::acquire(&target).map_err(|error| match error {
+        let lock = DirectoryLock::acquire(&target, &OsFiles).map_err(|error| match error {
             OpenError::Locked { .. } => refused(&target, "it is in use by another backup or by `up`"),
             OpenError::Io { path, source } => BackupError::File { path, source },
             other => refused(&target, &other.to_string()),
@@ -174,8 +175,16 @@ impl<'a> Backup<'a> {
             self.summary.files_copied += 1;
         }
         self.remove_merged()?;
-        for name in SMALL_FILES {
-            self.copy_small_file(name)?;
+        // Both may have changed since an earlier run.
+        let from = self.source.join(API_KEY);
+        match fs::read(&from) {
+            Ok(key) => write_file(&self.target.join(API_KEY), &key)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error(&from)(error)),
+        }
+        let archive = self.storage.archive();
+        if let Some(mark) = archive.read_mark().map_err(file_error(archive.root()))? {
+            self.archive.write_mark(&mark).map_err(file_error(self.archive.root()))?;
         }
         Ok(())
     }
@@ -218,7 +227,6 @@ impl<'a> Backup<'a> {
         let (from, to) = (self.storage.archive().root().join(key), self.archive.root().join(key));
         let mut source = File::open(&from).map_err(file_error(&from))?;
         let mut copy = self.archive.begin().map_err(file_error(&to))?;
-        copy.file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error(&to))?;
         let mut original = Crc::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
@@ -250,15 +258,6 @@ impl<'a> Backup<'a> {
             self.summary.files_removed += 1;
         }
         Ok(())
-    }
-
-    fn copy_small_file(&self, name: &str) -> Result<(), BackupError> {
-        let from = self.source.join(name);
-        match fs::read(&from) {
-            Ok(bytes) => write_file(&self.target.join(name), &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(file_error(&from)(error)),
-        }
     }
 }
 
@@ -294,7 +293,7 @@ fn take(target: &Path, created_at: u64) -> Result<(), BackupError> {
             for entry in fs::read_dir(target).map_err(file_error(target))? {
                 let name = entry.map_err(file_error(target))?.file_name();
                 // What a run that was killed right here has left.
-                if name != partial_name(MARKER).as_str() {
+                if Some(name.as_os_str()) != temporary_name(&path).file_name() {
                     let rule = "it is not empty and holds no backup of this data directory: give another folder";
                     return Err(refused(target, rule));
                 }
@@ -327,16 +326,12 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |source| BackupError::File { path, source }
 }
 
-/// Makes a folder and those above it, each durably in the one above.
 fn make_folder(path: &Path) -> Result<(), BackupError> {
-    let Some(parent) = path.parent().filter(|_| !path.is_dir()) else { return Ok(()) };
-    make_folder(parent)?;
-    fs::DirBuilder::new().mode(0o700).create(path).map_err(file_error(path))?;
-    sync_folder(parent)
+    make_folders(&OsFiles, path).map_err(file_error(path))
 }
 
 fn sync_folder(path: &Path) -> Result<(), BackupError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(file_error(path))
+    OsFiles.sync_folder(path).map_err(file_error(path))
 }
 
 /// A new, empty file that only its owner can read.
@@ -346,21 +341,8 @@ pub(crate) fn create_private(path: &Path) -> Result<File, BackupError> {
     file.map_err(file_error(path))
 }
 
-fn partial_name(name: &str) -> String {
-    format!("{name}.partial")
-}
-
-/// Replaces a small file whole.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
-    let partial = PathBuf::from(format!("{}.partial", path.display()));
-    let mut file = create_private(&partial)?;
-    let mut write = || {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(file_error(path))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    files::write_file(path, bytes).map_err(file_error(path))
 }
 
 fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<Crc> {
