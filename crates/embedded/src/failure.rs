@@ -72,7 +72,10 @@ pub enum StorageFailure {
     #[error("the file system failed")]
     Io(#[source] Arc<io::Error>),
     /// The file was written by another version of this program.
-    #[error("the file has version {found}, this program knows version {known}")]
+    #[error(
+        "the file has version {found}, this program knows version {known}; `streamgauge archive rebuild` makes a new \
+         directory from the archive"
+    )]
     OtherVersion {
         /// The file's.
         found: u64,
