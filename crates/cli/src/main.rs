@@ -37,7 +37,7 @@ enum Command {
     Dlq(dlq::Args),
     /// Feed a Kinesis stream's records to a Lambda function, as Lambda's event source mapping does
     Mapping(mapping::Args),
-    /// Check the archive's files
+    /// Check the archive's files, or make a new data directory from them
     Archive(archive::Args),
     /// Check a whole data directory: databases, archive, curated files, totals
     Verify(verify::Args),

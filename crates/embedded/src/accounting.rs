@@ -26,9 +26,6 @@ pub struct Accounting {
     /// Readings that were processed and are neither counted nor dead letters. Derived: a batch may be delivered again,
     /// so that whoever counts duplicates as they pass counts some twice. While a batch is under way it may be too low.
     pub duplicates: u64,
-    /// Readings that are counted or dead letters beyond those that were processed. While a batch is under way there may
-    /// be some; where they stay with nothing pending, the files do not belong together.
-    pub unexplained: u64,
     /// Distinct dead letters ever sent, by reason; reasons without any are absent. Deleting a letter takes nothing away.
     pub dead_letters: BTreeMap<RejectReason, u64>,
     /// Readings in records after the checkpoints.
@@ -43,14 +40,12 @@ pub(crate) fn accounting(stream: &StreamParts, statistics: &StatisticsParts) -> 
     let (known, oldest) = stream.database.read(|transaction| accepted(transaction, &processed.through))?;
     let offset = |readings: u64| u64::try_from(i128::from(readings) + i128::from(processed.offset)).unwrap_or_default();
     let (accepted, processed_readings) = (offset(known), offset(processed.readings));
-    let dead_letters = processed.dead_letters.values().sum::<u64>();
-    let explained = processed.counted + dead_letters;
+    let explained = processed.dead_letters.values().fold(processed.counted, |sum, sent| sum.saturating_add(*sent));
     let backlog_age = oldest.map_or(0, |arrived_at| stream.clock.now().as_millisecond() - arrived_at);
     Ok(Accounting {
         accepted,
         counted: processed.counted,
         duplicates: processed_readings.saturating_sub(explained),
-        unexplained: explained.saturating_sub(processed_readings),
         dead_letters: processed.dead_letters,
         pending: accepted.saturating_sub(processed_readings),
         // The clock may have been set back.
@@ -71,7 +66,8 @@ struct Processed {
 /// Readings that are counted or dead letters.
 pub(crate) fn explained(transaction: &ReadTransaction) -> Result<u64, StorageFailure> {
     let counted = total(&transaction.open_table(TOTALS)?, COUNTED)?;
-    Ok(counted.saturating_add(dead_letters(transaction)?.values().sum()))
+    // What is stored may be damaged.
+    Ok(dead_letters(transaction)?.values().fold(counted, |sum, sent| sum.saturating_add(*sent)))
 }
 
 fn dead_letters(transaction: &ReadTransaction) -> Result<BTreeMap<RejectReason, u64>, StorageFailure> {
@@ -94,7 +90,8 @@ fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, St
     for shard in 0..shards {
         let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
         processed.through.push(checkpoint.map_or(0, |checkpoint| sequence_u64(checkpoint.sequence_number)));
-        processed.readings += checkpoint.map_or(0, |checkpoint| checkpoint.readings);
+        let readings = checkpoint.map_or(0, |checkpoint| checkpoint.readings);
+        processed.readings = processed.readings.saturating_add(readings);
     }
     Ok(processed)
 }
@@ -116,5 +113,5 @@ fn accepted(transaction: &ReadTransaction, through: &[u64]) -> Result<(u64, Opti
             oldest = Some(oldest.map_or(arrived_at, |oldest| oldest.min(arrived_at)));
         }
     }
-    Ok((heads.iter().map(|head| head.readings).sum(), oldest))
+    Ok((heads.iter().fold(0, |sum, head| sum.saturating_add(head.readings)), oldest))
 }
