@@ -41,7 +41,7 @@ pub(crate) fn accounting(stream: &StreamParts, statistics: &StatisticsParts) -> 
     let offset = |readings: u64| u64::try_from(i128::from(readings) + i128::from(processed.offset)).unwrap_or_default();
     let (accepted, processed_readings) = (offset(known), offset(processed.readings));
     let explained = processed.dead_letters.values().fold(processed.counted, |sum, sent| sum.saturating_add(*sent));
-    let backlog_age = oldest.map_or(0, |arrived_at| stream.clock.now().as_millisecond() - arrived_at);
+    let backlog_age = oldest.map_or(0, |arrived_at| stream.clock.now().as_millisecond().saturating_sub(arrived_at));
     Ok(Accounting {
         accepted,
         counted: processed.counted,

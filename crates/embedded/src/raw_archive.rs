@@ -124,11 +124,11 @@ fn next(
     let first = key.value().1;
     let arrived_at = record::decode(value.value())?.header.arrived_at;
     let max_age = i64::try_from(limits.max_age.as_millis()).unwrap_or(i64::MAX);
-    let hour_ends = (arrived_at.div_euclid(HOUR_MILLISECONDS) + 1) * HOUR_MILLISECONDS;
+    let hour_ends = (arrived_at.div_euclid(HOUR_MILLISECONDS) + 1).saturating_mul(HOUR_MILLISECONDS);
     let due_at = arrived_at.saturating_add(max_age).min(hour_ends);
     // A record dated ahead of the clock is due at once: the clock was set back, and would take long to reach it.
     let ahead = arrived_at > now.saturating_add(max_age);
-    if flush || ahead || due_at <= now || head.bytes - archived_bytes >= limits.max_bytes {
+    if flush || ahead || due_at <= now || head.bytes.saturating_sub(archived_bytes) >= limits.max_bytes {
         return Ok(Next::Due { first, arrived_at });
     }
     Ok(Next::DueIn(due_at - now))

@@ -211,7 +211,7 @@ fn read_page(
         (None, Position::Latest) => Position::AfterSequenceNumber(SequenceNumber::from(head.sequence)),
         (None, position) => position,
     };
-    let behind = u64::try_from(head.arrived_at - last_arrived_at).unwrap_or_default();
+    let behind = u64::try_from(head.arrived_at.saturating_sub(last_arrived_at)).unwrap_or_default();
     Ok(RecordsPage { records: page, next: Some(next), behind_latest: Duration::from_millis(behind) })
 }
 
