@@ -258,8 +258,14 @@ fn list(
             break;
         }
         let (failed_at, id) = key.value();
-        let json = stored.get((failed_at, id))?.ok_or_else(|| corrupt(id))?;
-        page.letters.push(parse(id, json.value())?);
+        // One that is damaged costs itself, not the list.
+        match stored.get((failed_at, id))?.map(|json| parse(id, json.value())) {
+            Some(Ok(letter)) => page.letters.push(letter),
+            _ => {
+                tracing::error!(id, "a stored dead letter cannot be read, and is in no list");
+                continue;
+            }
+        }
         last = Some(format!("{failed_at}.{id}"));
     }
     Ok(page)

@@ -1,15 +1,17 @@
 //! Items and pages that cannot be read: damaged ones, and those of a newer version.
 
-use embedded::{EmbeddedStatisticsStore, EmbeddedStorage, Options};
+use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
 use ports::{
-    DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StoreError, WriteError,
+    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
+    StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
 use std::path::Path;
-use telemetry::{DeviceId, Timestamp};
+use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
 
 const ITEMS: TableDefinition<&str, &[u8]> = TableDefinition::new("items");
 const PAGES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ledger_pages");
+const LETTERS: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("dead_letters");
 const PAGE: &str = "ledger#2026-01-31#1";
 
 fn device(name: &str) -> DeviceId {
@@ -126,4 +128,42 @@ async fn an_unreadable_item_fails_no_list() {
     }
     let (_, first) = store.list(None, 10).await.expect("a list").unreadable.expect("three");
     assert!(first.to_string().contains("device `a`"), "{first}");
+}
+
+fn letter(sequence_number: &str) -> DeadLetter {
+    let origin = DeadLetterOrigin {
+        stream: "streamgauge",
+        shard_id: "shardId-000000000000",
+        sequence_number,
+        sub_sequence_number: None,
+        index: None,
+        partition_key: "a",
+        arrived_at: Timestamp::UNIX_EPOCH,
+    };
+    DeadLetter::new(&Rejection::new(RejectReason::MalformedJson, "bad"), b"{", origin, Timestamp::UNIX_EPOCH)
+}
+
+#[tokio::test]
+async fn an_unreadable_dead_letter_fails_no_list() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = storage_with(folder.path(), &[], &[]).await;
+    let letters: Vec<DeadLetter> = ["1", "2", "3"].map(letter).into();
+    let ids: Vec<String> = letters.iter().map(|letter| letter.id.clone()).collect();
+    assert!(storage.dead_letters().send(letters).await.iter().all(Result::is_ok));
+    storage.close().await;
+    drop(storage);
+    let database = redb::Database::open(folder.path().join("statistics.redb")).expect("the database");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(LETTERS).expect("letters").insert((0, ids[1].as_str()), &b"{"[..]).expect("stored");
+    transaction.commit().expect("committed");
+    drop(database);
+
+    let storage = storage_with(folder.path(), &[], &[]).await;
+    let page = storage.dead_letters().list(None, 10, DeadLetterFilter::default()).await.expect("a list");
+    let mut listed: Vec<String> = page.letters.into_iter().map(|letter| letter.id).collect();
+    listed.sort_unstable();
+    let mut expected = vec![ids[0].clone(), ids[2].clone()];
+    expected.sort_unstable();
+    assert_eq!((listed, page.next), (expected, None));
+    assert!(storage.dead_letters().get(&ids[1]).await.is_err(), "asked for by its id, it is an error");
 }
