@@ -1,0 +1,239 @@
+use super::*;
+use crate::shards::next_sequence;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// The numbers given while a part took part: none of them may be given again.
+type Numbers = BTreeSet<u64>;
+
+#[derive(Clone, Default)]
+struct Statistics {
+    side: StatisticsSide,
+    counted: BTreeSet<u64>,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Default)]
+struct Stream {
+    side: StreamSide,
+    /// Sequence number and record.
+    records: Vec<(u64, u64)>,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Default)]
+struct Archive {
+    mark: Mark,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Default)]
+struct Directory {
+    statistics: Option<Statistics>,
+    stream: Option<Stream>,
+    archive: Option<Archive>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A start of four writes, or of eight where it first has to end an earlier one. With fewer `writes` it is
+    /// interrupted; with all of them, the run takes records and then counts them all or none.
+    Start {
+        writes: usize,
+        records: usize,
+        counts: bool,
+    },
+    Save,
+    /// Puts back the parts of the mask as they were saved.
+    Restore(u8),
+    Lose(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let start = |writes| {
+        (writes, 0usize..4, any::<bool>()).prop_map(|(writes, records, counts)| Step::Start { writes, records, counts })
+    };
+    prop_oneof![
+        6 => start((8usize..9).boxed()),
+        2 => start((0usize..8).boxed()),
+        2 => Just(Step::Save),
+        2 => (1u8..8).prop_map(Step::Restore),
+        1 => (1u8..8).prop_map(Step::Lose),
+    ]
+}
+
+#[derive(Default)]
+struct World {
+    directory: Directory,
+    saved: Directory,
+    records: u64,
+    runs: u64,
+    /// Whether a file was lost or restored since the last whole start.
+    changed: bool,
+    /// How often files were.
+    faults: u32,
+}
+
+impl World {
+    fn start(&mut self, writes: usize, records: usize, counts: bool) {
+        self.runs += 1;
+        let Directory { statistics, stream, archive } = &mut self.directory;
+        let statistics = statistics.get_or_insert_with(|| Statistics {
+            side: StatisticsSide { checkpoints: vec![None], ..StatisticsSide::default() },
+            ..Statistics::default()
+        });
+        let is_empty = statistics.counted.is_empty() && statistics.side.checkpoints == [None];
+        statistics.side.explained = statistics.counted.len() as u64;
+        let side = &mut statistics.side;
+        side.is_new = side.mark.is_none() && is_empty;
+        let stream = stream.get_or_insert_with(|| Stream {
+            side: StreamSide { created_at: self.runs, heads: vec![Head::default()], ..StreamSide::default() },
+            ..Stream::default()
+        });
+        stream.side.is_new = stream.side.mark.is_none() && stream.records.is_empty();
+        let binding = bind(side, &stream.side, archive.as_ref().map(|archive| archive.mark), self.runs);
+        assert!(self.changed || binding.findings.is_empty(), "nothing was lost, yet {:?}", binding.findings);
+        let mark = binding.mark;
+        if writes > 0 {
+            side.next = Some(mark);
+            side.stream_created_at = Some(stream.side.created_at);
+            side.accepted_offset = binding.accepted_offset;
+            if let Some(places) = &binding.checkpoints {
+                side.checkpoints = places.iter().copied().map(Some).collect();
+            }
+        }
+        if writes > 1 {
+            stream.side.mark = Some(mark);
+            stream.side.epoch = mark.epoch;
+        }
+        if writes > 2 {
+            archive.get_or_insert_default().mark = mark;
+        }
+        if writes > 3 {
+            side.mark = Some(mark);
+            self.changed = false;
+            if binding.ends_interrupted {
+                return self.start(writes - 4, records, counts);
+            }
+            self.run(records, counts);
+        }
+    }
+
+    fn run(&mut self, records: usize, counts: bool) {
+        let Directory { statistics: Some(statistics), stream: Some(stream), archive: Some(archive) } =
+            &mut self.directory
+        else {
+            return;
+        };
+        let head = &mut stream.side.heads[0];
+        for _ in 0..records {
+            self.records += 1;
+            head.sequence = next_sequence(head.sequence, stream.side.epoch);
+            head.readings += 1;
+            stream.records.push((head.sequence, self.records));
+            for numbers in [&mut statistics.numbers, &mut stream.numbers, &mut archive.numbers] {
+                assert!(numbers.insert(head.sequence), "{} was given twice", head.sequence);
+            }
+        }
+        if !counts {
+            return;
+        }
+        let checkpoint = statistics.side.checkpoints[0].unwrap_or_default();
+        let after = stream.records.iter().filter(|(sequence, _)| *sequence > checkpoint.sequence);
+        statistics.counted.extend(after.map(|(_, record)| record));
+        if let Some((sequence, _)) = stream.records.last() {
+            statistics.side.checkpoints[0] = Some(Place { sequence: *sequence, readings: head.readings });
+        }
+        for (sequence, record) in &stream.records {
+            assert!(statistics.counted.contains(record), "record {record} at {sequence} was skipped");
+        }
+        // After several faults the totals can't be known.
+        if self.faults > 1 {
+            return;
+        }
+        let accepted = head.readings as i64 + statistics.side.accepted_offset;
+        assert!(
+            accepted >= statistics.counted.len() as i64,
+            "{accepted} accepted, {} counted",
+            statistics.counted.len()
+        );
+    }
+
+    fn change(&mut self, mask: u8, to: &Directory) {
+        self.changed = true;
+        self.faults += 1;
+        let Directory { statistics, stream, archive } = &mut self.directory;
+        if mask & 1 != 0 {
+            statistics.clone_from(&to.statistics);
+        }
+        if mask & 2 != 0 {
+            stream.clone_from(&to.stream);
+        }
+        if mask & 4 != 0 {
+            archive.clone_from(&to.archive);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5000))]
+
+    /// Whatever is lost, restored or interrupted: no number is given twice as far as any part remembers, no record
+    /// of the stream is skipped, and nothing is reported that did not happen.
+    #[test]
+    fn files_lost_or_restored_skip_no_record(steps in prop::collection::vec(step(), 1..14)) {
+        let mut world = World::default();
+        for step in steps {
+            match step {
+                Step::Start { writes, records, counts } => world.start(writes, records, counts),
+                Step::Save => world.saved = world.directory.clone(),
+                Step::Restore(mask) => world.change(mask, &world.saved.clone()),
+                Step::Lose(mask) => world.change(mask, &Directory::default()),
+            }
+        }
+    }
+}
+
+#[test]
+fn each_finding_names_the_file_and_what_to_do() {
+    let mark = |run, starts| Some(Mark { run, starts, epoch: 0 });
+    let head = Head { sequence: 5, readings: 5, ..Head::default() };
+    let statistics = |mark| StatisticsSide { mark, next: mark, checkpoints: vec![None], ..StatisticsSide::default() };
+    let stream = |mark| StreamSide { mark, heads: vec![head], ..StreamSide::default() };
+    let new_statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
+    let new_stream = StreamSide { is_new: true, heads: vec![Head::default()], ..StreamSide::default() };
+    let ahead =
+        StatisticsSide { checkpoints: vec![Some(Place { sequence: 6, readings: 6 })], ..statistics(mark(1, 1)) };
+    for (statistics, stream, archive, finding) in [
+        (new_statistics.clone(), stream(mark(1, 1)), mark(1, 1), "statistics.redb was lost"),
+        (statistics(mark(1, 1)), new_stream.clone(), mark(1, 1), "stream.redb was lost"),
+        (statistics(mark(2, 2)), stream(mark(1, 1)), mark(2, 2), "stream.redb is older"),
+        (ahead, stream(mark(1, 1)), mark(1, 1), "stream.redb is older"),
+        (statistics(mark(1, 1)), stream(mark(2, 2)), mark(2, 2), "statistics.redb is older"),
+        (statistics(mark(1, 1)), stream(mark(2, 1)), mark(1, 1), "not of the same data directory"),
+        (statistics(mark(1, 1)), stream(mark(1, 1)), None, "the archive was lost"),
+        (statistics(mark(2, 2)), stream(mark(2, 2)), mark(1, 1), "the archive is older"),
+        (statistics(mark(1, 1)), stream(mark(1, 1)), mark(2, 2), "are older than the archive"),
+        (new_statistics, new_stream, mark(1, 1), "stream.redb was lost"),
+    ] {
+        let binding = bind(&statistics, &stream, archive, 3);
+        let texts: Vec<_> = binding.findings.iter().map(Finding::text).collect();
+        assert!(texts.iter().any(|text| text.contains(finding)), "{finding}: {texts:?}");
+        assert_eq!(binding.mark.epoch, 1, "{finding}");
+        let sets_back = ["statistics.redb was lost", "statistics.redb is older", "not of the same", "are older than"];
+        let is_set_back = |text: &String| sets_back.iter().any(|part| text.contains(part));
+        assert_eq!(binding.curated_again, texts.iter().any(is_set_back), "{finding}");
+    }
+}
+
+#[test]
+fn readings_that_were_trimmed_before_the_statistics_saw_them_are_told() {
+    let statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
+    let head = Head { sequence: 9, readings: 90, trimmed_sequence: 4, trimmed_readings: 40, ..Head::default() };
+    let mark = Some(Mark { run: 1, starts: 1, epoch: 0 });
+    let stream = StreamSide { mark, heads: vec![head], ..StreamSide::default() };
+    let binding = bind(&statistics, &stream, mark, 3);
+    assert_eq!(binding.findings, [Finding::StatisticsLost, Finding::NotCounted(40)]);
+    assert_eq!(binding.checkpoints, Some(vec![Place { sequence: 4, readings: 40 }]));
+    assert_eq!(binding.accepted_offset, -40);
+}
