@@ -1,13 +1,11 @@
 //! Which endpoint a command talks to, with which key, and what its answers mean for the person who asked.
 
 use anyhow::{Context, Result, bail};
+use embedded::API_KEY_FILE;
 use producer::{Answer, Client, Endpoint};
 pub use redrive::printable;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The file in a data directory that holds the key, written by `up`.
-pub const API_KEY_FILE: &str = "api-key";
 
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:8080";
 const DATA_DIR_DEFAULT: &str = "streamgauge-data";

@@ -12,7 +12,7 @@ use crate::archive::FileArchive;
 use crate::files::{self, Files as _, OsFiles, make_folders, temporary_name};
 use crate::snapshot::{self, Snapshot, copy_statistics, copy_stream};
 use crate::statistics_journal::ITEMS;
-use crate::storage::DirectoryLock;
+use crate::storage::{API_KEY_FILE, DirectoryLock, STATISTICS_FILE, STREAM_FILE};
 use crate::{EmbeddedStorage, OpenError, StorageFailure};
 use flate2::Crc;
 use ports::{ArchiveFolder as _, BackupProgress, BackupStage, BackupSummary};
@@ -26,10 +26,6 @@ use std::sync::Arc;
 
 /// In a backup: which stream it is of.
 const MARKER: &str = "backup.json";
-const STATISTICS: &str = "statistics.redb";
-const STREAM: &str = "stream.redb";
-/// The devices' key, where `up` made it.
-const API_KEY: &str = "api-key";
 /// Where merging deletes files.
 const CURATED: &str = "curated/";
 /// What is read of a file at a time.
@@ -129,7 +125,7 @@ impl<'a> Backup<'a> {
     pub fn copy_statistics(&mut self) -> Result<(), BackupError> {
         self.keys = self.source_keys(CURATED)?;
         let database = &self.storage.statistics().parts.database;
-        let snapshot = copy_statistics(database, self.partial(STATISTICS), &|s, p, t| self.step(s, p, t))?;
+        let snapshot = copy_statistics(database, self.partial(STATISTICS_FILE), &|s, p, t| self.step(s, p, t))?;
         self.summary.devices = snapshot.rows(ITEMS.name());
         self.snapshots.push(snapshot);
         Ok(())
@@ -145,7 +141,7 @@ impl<'a> Backup<'a> {
         let _archiving = Arc::clone(&stream.archiving).blocking_lock_owned();
         let others = self.source_keys("")?.into_iter().filter(|key| !key.starts_with(CURATED));
         self.keys.extend(others.collect::<Vec<_>>());
-        let snapshot = copy_stream(&stream.database, self.partial(STREAM), &|s, p, t| self.step(s, p, t))?;
+        let snapshot = copy_stream(&stream.database, self.partial(STREAM_FILE), &|s, p, t| self.step(s, p, t))?;
         self.summary.records = snapshot.rows(crate::shards::RECORDS.name());
         self.snapshots.push(snapshot);
         Ok(())
@@ -176,9 +172,9 @@ impl<'a> Backup<'a> {
         }
         self.remove_merged()?;
         // Both may have changed since an earlier run.
-        let from = self.source.join(API_KEY);
+        let from = self.source.join(API_KEY_FILE);
         match fs::read(&from) {
-            Ok(key) => write_file(&self.target.join(API_KEY), &key)?,
+            Ok(key) => write_file(&self.target.join(API_KEY_FILE), &key)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file_error(&from)(error)),
         }
@@ -306,14 +302,16 @@ fn take(target: &Path, created_at: u64) -> Result<(), BackupError> {
 
 /// An earlier backup that `up` was started on may hold readings that are nowhere else.
 fn check_unused(target: &Path) -> Result<(), BackupError> {
-    let path = target.join(STREAM);
+    let path = target.join(STREAM_FILE);
     if !path.exists() {
         return Ok(());
     }
     match snapshot::has_own_records(&path) {
         Ok(false) => Ok(()),
         Ok(true) => Err(refused(target, "`up` ran on it and took readings: give another folder")),
-        Err(failure) => Err(refused(target, &format!("its {STREAM} cannot be read ({failure}): give another folder"))),
+        Err(failure) => {
+            Err(refused(target, &format!("its {STREAM_FILE} cannot be read ({failure}): give another folder")))
+        }
     }
 }
 

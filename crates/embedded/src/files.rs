@@ -74,6 +74,16 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_file_with(&OsFiles, path, bytes)
 }
 
+/// Gives a complete folder its final name, durably. The files in it must be durable already. Blocking.
+///
+/// # Errors
+/// The file system's.
+pub fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
+    OsFiles.sync_folder(from)?;
+    OsFiles.rename(from, to)?;
+    OsFiles.sync_folder(parent(to))
+}
+
 /// As [`write_file`], on `files`.
 pub(crate) fn write_file_with(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);

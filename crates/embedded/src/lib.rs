@@ -4,11 +4,13 @@
 //! - **Leaves**: what the ports give, and beyond them lists for people ([`EmbeddedStatisticsStore::list`],
 //!   [`EmbeddedDeadLetterQueue::list`]) and the account of every reading ([`EmbeddedStorage::accounting`]).
 //! - **Fails**: opening with [`OpenError`]; everything else as its port says, with a [`StorageFailure`] as the source.
-//!   Nothing is acknowledged before it is on disk. A failure of the disk costs the operations that met it: the database
-//!   is opened anew, and works on once the disk does.
+//!   Nothing is acknowledged before it is on disk. A failure of the disk fails the operations that met it: the database
+//!   is opened again, and works once the disk does.
 //!
 //! The directory holds `lock`, `stream.redb` (shards, records, archive cursors), `statistics.redb` (items, ledger pages,
-//! dead letters, checkpoints, totals) and `archive/`. Stream and statistics are two files because a database has one
+//! dead letters, checkpoints, totals), `archive/` (raw bodies, dead letters, curated files) and `api-key`, where `up` made
+//! one; a backup also `backup.json`. Both databases and the archive hold the mark of the last start, by which the next
+//! finds files that were lost or restored. Stream and statistics are two files because a database has one
 //! writer at a time: in one file each post would wait for the statistics transaction before it.
 
 mod accounting;
@@ -49,10 +51,10 @@ pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
-pub use files::write_file;
+pub use files::{rename_folder, write_file};
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};
 pub use statistics_journal::RedriveIntent;
-pub use storage::{EmbeddedStorage, Options};
+pub use storage::{API_KEY_FILE, EmbeddedStorage, Options};
 pub use stream::{EmbeddedStream, RECORD_BYTES_MAX};
 pub use verify::{DeviceCheck, Problem, Totals, Verification, verify};

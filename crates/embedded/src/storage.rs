@@ -26,6 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// The database of shards, records and archive cursors.
+pub(crate) const STREAM_FILE: &str = "stream.redb";
+/// The database of items, ledger pages, dead letters, checkpoints and totals.
+pub(crate) const STATISTICS_FILE: &str = "statistics.redb";
+/// The file in a data directory that holds the key of the devices, where `up` made one.
+pub const API_KEY_FILE: &str = "api-key";
+
 /// The version of both database files' form.
 pub(crate) const FORM_VERSION: u64 = 1;
 
@@ -79,7 +86,7 @@ impl Options {
     }
 }
 
-/// Opens a database file with so many bytes of cache.
+/// Opens a database file with a cache of that many bytes.
 pub(crate) type OpenFile = Arc<dyn Fn(&Path, usize) -> Result<redb::Database, StorageFailure> + Send + Sync>;
 
 /// The ports of one data directory. Clones share it; it closes with the last of them and of the ports, or with
@@ -117,7 +124,7 @@ impl EmbeddedStorage {
     ) -> Result<Self, OpenError> {
         options.check()?;
         let lock = Arc::new(DirectoryLock::acquire(data_dir, &*files)?);
-        let (stream_path, statistics_path) = (data_dir.join("stream.redb"), data_dir.join("statistics.redb"));
+        let (stream_path, statistics_path) = (data_dir.join(STREAM_FILE), data_dir.join(STATISTICS_FILE));
         let fails = |path: &Path| {
             let (path, directory) = (path.to_owned(), data_dir.to_owned());
             move |source| OpenError::of_database(directory, path, source)

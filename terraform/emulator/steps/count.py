@@ -25,7 +25,7 @@ def crash(world):
     """The poller dies between the function's answer and the checkpoint."""
     mapping, oracle = Mapping(world), world.oracle()
     # A folder in the place of the file that a checkpoint is first written to.
-    in_the_way = mapping.checkpoints.with_name(f"{mapping.checkpoints.name}.new")
+    in_the_way = mapping.checkpoints.with_name(f"{mapping.checkpoints.name}.tmp")
     in_the_way.mkdir()
     mapping.killed_when("everything is counted", lambda: not wrong(world, oracle))
     in_the_way.rmdir()

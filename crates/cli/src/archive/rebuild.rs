@@ -9,12 +9,12 @@ mod summary;
 use super::keys;
 use crate::up::logging;
 use anyhow::{Context as _, Result, anyhow, ensure};
-use embedded::{Accounting, ArchiveLimits, EmbeddedStorage, Options};
+use embedded::{API_KEY_FILE, Accounting, ArchiveLimits, EmbeddedStorage, Options};
 use gateway::{DEFAULT_MEMORY_BYTES, RecentActivity};
 use indicatif::{ProgressBar, ProgressStyle};
 use ports::{Clock, EventStream as _, PutError, SystemClock};
 use read::{Batch, Found};
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,9 +74,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         format!("{partial} is not complete: delete it before you try again")
     })?;
     if let Some(key) = &api_key {
-        write_api_key(&partial, key).context("cannot write the key")?;
+        let path = partial.join(API_KEY_FILE);
+        embedded::write_file(&path, key).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    publish(&partial, &args.into)?;
+    embedded::rename_folder(&partial, &args.into).with_context(|| {
+        format!("{} is complete, but cannot be renamed to {}: do it by hand", partial.display(), args.into.display())
+    })?;
     let text = summary::summary(&args.into, &found, &accounts, api_key.is_some());
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
@@ -116,31 +119,12 @@ fn partial(into: &Path) -> Result<PathBuf> {
 }
 
 fn read_api_key(data_dir: &Path) -> Result<Option<Vec<u8>>> {
-    let path = data_dir.join(crate::endpoint::API_KEY_FILE);
+    let path = data_dir.join(API_KEY_FILE);
     match fs::read(&path) {
         Ok(key) => Ok(Some(key)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-fn write_api_key(data_dir: &Path, key: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(data_dir.join(crate::endpoint::API_KEY_FILE))?;
-    file.write_all(key)?;
-    file.sync_all()
-}
-
-/// Gives the complete directory its name, durably.
-fn publish(partial: &Path, into: &Path) -> Result<()> {
-    let folder = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let sync = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
-    sync(partial).and_then(|()| fs::rename(partial, into)).and_then(|()| sync(folder)).with_context(|| {
-        format!("{} is complete, but cannot be renamed to {}: do it by hand", partial.display(), into.display())
-    })
 }
 
 /// Shows the arrival of the lines that are being put.

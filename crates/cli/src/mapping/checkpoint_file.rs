@@ -4,8 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use ports::{CheckpointError, Checkpoints, SequenceNumber, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,8 +23,8 @@ struct Contents {
     done: BTreeMap<String, String>,
 }
 
-/// Which stream it is. A stream that is made anew under its old name starts its sequence numbers anew, too: checkpoints
-/// of the old one would skip records of the new.
+/// Which stream it is. A stream that was deleted and created again under its old name starts its sequence numbers from
+/// the beginning: checkpoints of the old one would skip records of the new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamIdentity {
@@ -73,17 +72,8 @@ impl CheckpointFile {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes beside the file, and puts it in its place once it is on disk.
     fn write(&self, contents: &Contents) -> io::Result<()> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let beside = self.path.with_file_name(name);
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(contents)?)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        embedded::write_file(&self.path, &serde_json::to_vec_pretty(contents)?)
     }
 }
 
@@ -144,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn checkpoints_of_a_stream_that_was_made_anew_are_refused() {
+    async fn checkpoints_of_a_recreated_stream_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoints.json");
         let file = CheckpointFile::open(&path, stream(1)).unwrap();

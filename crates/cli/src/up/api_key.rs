@@ -1,12 +1,10 @@
 //! The key of this machine's gateway: given, or made once and kept in the data directory.
 
 use anyhow::Context as _;
+use embedded::API_KEY_FILE;
 use rand::Rng as _;
 use std::io::ErrorKind;
 use std::path::Path;
-
-/// The file in the data directory that holds the key, readable by its owner alone.
-pub const API_KEY_FILE: &str = "api-key";
 
 /// The key in `data_dir`, made now if there is none yet.
 pub fn load_or_create(data_dir: &Path) -> anyhow::Result<String> {

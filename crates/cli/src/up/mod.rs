@@ -15,8 +15,6 @@ mod screen;
 mod totals;
 mod view;
 
-pub use api_key::API_KEY_FILE;
-
 use aggregator::{Aggregator, Settings};
 use anyhow::Context as _;
 use embedded::{EmbeddedStorage, OpenError, Options};

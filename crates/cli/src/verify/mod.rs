@@ -7,7 +7,7 @@ mod flip_tests;
 use crate::archive::{self, verify_archive};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use embedded::{OpenError, Problem, Totals, verify};
+use embedded::{API_KEY_FILE, OpenError, Problem, Totals, verify};
 use redrive::printable_line;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -92,15 +92,14 @@ fn check(data_dir: &Path) -> Result<Report> {
 
 /// The key is text that an HTTP header can carry. Whether it is the right one, only the clients know.
 fn check_api_key(data_dir: &Path) -> Option<archive::Problem> {
-    let file = crate::up::API_KEY_FILE;
-    let is_key = match std::fs::read(data_dir.join(file)) {
+    let is_key = match std::fs::read(data_dir.join(API_KEY_FILE)) {
         // It was given to `up` by flag or variable.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(_) => false,
         Ok(bytes) => bytes.trim_ascii().iter().all(u8::is_ascii_graphic) && !bytes.trim_ascii().is_empty(),
     };
     let problem = "it holds no key; delete it and `up` makes a new one, which the clients then need";
-    (!is_key).then(|| archive::Problem { file: file.to_owned(), problem: problem.to_owned() })
+    (!is_key).then(|| archive::Problem { file: API_KEY_FILE.to_owned(), problem: problem.to_owned() })
 }
 
 impl Report {

@@ -12,7 +12,7 @@ mod stream;
 use crate::archive::MARK as ARCHIVE_MARK;
 use crate::binding::{Finding, StatisticsSide, StreamSide, bind};
 use crate::marks;
-use crate::storage::FORM_VERSION;
+use crate::storage::{FORM_VERSION, STATISTICS_FILE, STREAM_FILE};
 use crate::{OpenError, StorageFailure};
 use overlay::Overlay;
 use ports::{LedgerPageItem, StatisticsItem, catch_panic, with_causes};
@@ -24,8 +24,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use telemetry::DeviceId;
 
-const STREAM: &str = "stream.redb";
-const STATISTICS: &str = "statistics.redb";
 /// Memory for pages of the database that is read.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -72,14 +70,14 @@ pub type DeviceCheck<'a> =
 /// [`OpenError`]: the directory is in use, or is none.
 pub fn verify(data_dir: &Path, check_device: &mut DeviceCheck<'_>) -> Result<Verification, OpenError> {
     let _lock = lock(&data_dir.join("lock"), data_dir)?;
-    let stream = lock(&data_dir.join(STREAM), data_dir)?;
-    let statistics = lock(&data_dir.join(STATISTICS), data_dir)?;
+    let stream = lock(&data_dir.join(STREAM_FILE), data_dir)?;
+    let statistics = lock(&data_dir.join(STATISTICS_FILE), data_dir)?;
     if stream.is_none() && statistics.is_none() {
         let source = std::io::Error::new(ErrorKind::NotFound, "it is not a data directory of `streamgauge up`");
         return Err(OpenError::Io { path: data_dir.to_owned(), source });
     }
     let mut verification = Verification::default();
-    let mut report = FileReport::new(STATISTICS);
+    let mut report = FileReport::new(STATISTICS_FILE);
     let (mut checkpoints, mut statistics_side, mut stream_side) = (None, None, None);
     with_database(statistics, &mut report, |transaction, report| {
         checkpoints = Some(statistics::check(transaction, report, check_device));
@@ -88,7 +86,7 @@ pub fn verify(data_dir: &Path, check_device: &mut DeviceCheck<'_>) -> Result<Ver
         statistics_side = catching(|| marks::statistics_side(transaction, 0)).ok();
     });
     verification.take(report);
-    let mut report = FileReport::new(STREAM);
+    let mut report = FileReport::new(STREAM_FILE);
     with_database(stream, &mut report, |transaction, report| {
         let shards = stream::check(transaction, report, checkpoints.as_ref());
         stream_side = catching(|| marks::stream_side(transaction, shards)).ok();
@@ -118,9 +116,9 @@ impl Verification {
         let archived = std::fs::read(archive.join(ARCHIVE_MARK)).ok().map(|text| marks::parse_mark(&text));
         for finding in bind(statistics, stream, archived, 0).findings {
             let file = match finding {
-                Finding::StreamLost | Finding::StreamOlder => STREAM,
+                Finding::StreamLost | Finding::StreamOlder => STREAM_FILE,
                 Finding::ArchiveLost | Finding::ArchiveOlder => "archive",
-                _ => STATISTICS,
+                _ => STATISTICS_FILE,
             };
             self.problems.push(Problem { file: file.to_owned(), problem: finding.text() });
         }
@@ -132,10 +130,10 @@ impl Verification {
         let Totals { accepted, counted, dead_letters } = self.totals;
         if self.problems.is_empty() && counted.saturating_add(dead_letters) > accepted {
             let problem = format!(
-                "it has taken {accepted} readings, but {STATISTICS} holds {counted} counted ones and {dead_letters} \
-                 dead letters: {STREAM} is lost or older"
+                "it has taken {accepted} readings, but {STATISTICS_FILE} holds {counted} counted ones and {dead_letters} \
+                 dead letters: {STREAM_FILE} is lost or older"
             );
-            self.problems.push(Problem { file: STREAM.to_owned(), problem });
+            self.problems.push(Problem { file: STREAM_FILE.to_owned(), problem });
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The rows of `stream.redb`.
 
-use super::{FileReport, STATISTICS, each_row};
+use super::{FileReport, each_row};
 use crate::record;
 use crate::shards::{ARCHIVE_CURSORS, Head, META, RECORDS, SHARDS, shard_id, shard_number, shard_of};
+use crate::storage::{STATISTICS_FILE, STREAM_FILE};
 use ports::ShardId;
 use redb::ReadTransaction;
 use std::collections::BTreeMap;
@@ -27,9 +28,8 @@ pub(super) fn check(transaction: &ReadTransaction, report: &mut FileReport, chec
     for (name, checkpoint) in checkpoints.into_iter().flatten() {
         match shard_number(&ShardId(name.clone()), shards) {
             Some(shard) => rows.entry(shard).or_default().checkpoint = Some(*checkpoint),
-            None => {
-                report.problem_of(STATISTICS.to_owned(), format!("a checkpoint is of `{name}`, no shard of {shards}"))
-            }
+            None => report
+                .problem_of(STATISTICS_FILE.to_owned(), format!("a checkpoint is of `{name}`, no shard of {shards}")),
         }
     }
     each_row(transaction, SHARDS, report, |shard, head, report| {
@@ -134,10 +134,10 @@ fn check_ends(shard: u16, rows: &ShardRows, report: &mut FileReport) {
     {
         let problem = format!(
             "{name}: its checkpoint is {sequence}, but {} has records {} to {}: one of the two files is older",
-            super::STREAM,
+            STREAM_FILE,
             head.trimmed_sequence + 1,
             head.sequence
         );
-        report.problem_of(STATISTICS.to_owned(), problem);
+        report.problem_of(STATISTICS_FILE.to_owned(), problem);
     }
 }
