@@ -333,8 +333,8 @@ async fn a_copy_of_a_dead_letter_that_differs_is_reported() {
     };
     let is_reported = |problems: &[String], text: &str| problems.iter().any(|problem| problem.contains(text));
     assert!(is_reported(&changed("not JSON", "not json"), "differs from the one in the database"));
-    assert!(is_reported(&changed(&letter(1).id, &letter(3).id), "not those that it is named after"));
-    assert!(is_reported(&changed("{", "["), "line 1 is no dead letter"));
+    // The file's own damage is for `archive verify` to report.
+    assert_eq!(changed("{", "["), Vec::<String>::new());
     // Delivered again a second later, with a text of a later version of the program.
     let later = format!("{}\"", letter(1).failed_at);
     let again = changed(&format!("\"failed_at\":\"{later}"), "\"failed_at\":\"1970-01-01T00:00:02Z\"");
