@@ -2,14 +2,13 @@
 
 use crate::dlq::open_directory;
 use crate::endpoint::EndpointArgs;
+use crate::output::print;
 use crate::up::Holds;
 use anyhow::{Context, Result, bail};
 use embedded::{Backup, BackupError, EmbeddedStorage};
 use indicatif::{ProgressBar, ProgressStyle};
 use ports::{BackupProgress, BackupStage, BackupSummary};
-use redrive::printable;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,7 +42,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     bar.0.finish_and_clear();
     let text = report(&target, &summary?);
-    std::io::stdout().lock().write_all(printable(&text).as_bytes()).context("cannot write to standard output")?;
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@ mod backup;
 mod dlq;
 mod endpoint;
 mod mapping;
+mod output;
 mod put;
 mod send;
 mod stats;

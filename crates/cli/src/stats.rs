@@ -3,8 +3,8 @@
 pub mod table;
 
 use crate::endpoint::{EndpointArgs, check, printable};
+use crate::output::Format;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use producer::{Client, percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -33,14 +33,6 @@ pub struct Args {
     /// Look again every two seconds, until interrupted
     #[arg(long)]
     watch: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// A device's statistics as the endpoint answers them.

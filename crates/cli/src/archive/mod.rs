@@ -6,11 +6,12 @@ mod raw;
 mod rebuild;
 mod report;
 
+use crate::output::{Format, print};
 use anyhow::{Context, Result};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 pub use report::{Problem, Report};
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,15 +43,6 @@ struct VerifyArgs {
     format: Format,
 }
 
-/// How to print.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
 /// The folders that an archive has, of which each is there once it has a file.
 const FOLDERS: [&str; 3] = ["raw", "curated", "dead-letters"];
 
@@ -71,11 +63,7 @@ fn verify(args: VerifyArgs) -> Result<ExitCode> {
         Format::Table => report.table(),
         Format::Json => report.json(),
     };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error).context("cannot print"),
-        _ => {}
-    }
+    print(&text)?;
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

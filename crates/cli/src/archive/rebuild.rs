@@ -7,6 +7,7 @@ mod read;
 mod summary;
 
 use super::keys;
+use crate::output::print;
 use crate::up::logging;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use embedded::{API_KEY_FILE, Accounting, ArchiveLimits, EmbeddedStorage, Options};
@@ -15,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ports::{Clock, EventStream as _, PutError, SystemClock};
 use read::{Batch, Found};
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -81,11 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         format!("{} is complete, but cannot be renamed to {}: do it by hand", partial.display(), args.into.display())
     })?;
     let text = summary::summary(&args.into, &found, &accounts, api_key.is_some());
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error).context("cannot print"),
-        _ => {}
-    }
+    print(&text)?;
     Ok(if found.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

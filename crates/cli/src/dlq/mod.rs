@@ -13,10 +13,9 @@ mod show;
 mod tables;
 
 use anyhow::{Context, Result};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use queue::QueueArgs;
 pub use queue::open_directory;
-use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 /// Look at dead letters, mend them and send them again
@@ -42,15 +41,6 @@ enum Command {
     Import(resend::ImportArgs),
     /// Delete dead letters for good, after they are written to a file
     Purge(purge::Args),
-}
-
-/// How to print.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// Looking changes nothing; what sends or deletes says so. Exits 0 when all was done, 1 when some was not.
@@ -100,16 +90,6 @@ impl Command {
             Command::Import(args) => &args.sending.queue,
             Command::Purge(args) => &args.queue,
         }
-    }
-}
-
-/// Prints text whose every part may be anyone's: no control character but the line feed gets through. `false` when
-/// nobody reads any more, as after `head`.
-fn print(text: &str) -> Result<bool> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(redrive::printable(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        written => written.map(|()| true).context("cannot write to standard output"),
     }
 }
 

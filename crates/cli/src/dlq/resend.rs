@@ -1,10 +1,11 @@
 //! `dlq redrive` and `dlq import`: letters back into the stream.
 
+use super::exit_code;
 use super::files::read;
 use super::filters::FilterArgs;
 use super::progress;
 use super::queue::{Queue, QueueArgs};
-use super::{Format, exit_code, print};
+use crate::output::{Format, print};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use ports::SystemClock;

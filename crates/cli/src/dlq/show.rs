@@ -1,8 +1,9 @@
 //! `dlq show`: one letter, and where it is wrong.
 
+use super::exit_code;
 use super::queue::{Queue, QueueArgs};
 use super::tables::{instant, json};
-use super::{Format, exit_code, print};
+use crate::output::{Format, print};
 use anyhow::Result;
 use ports::DeadLetter;
 use redrive::{DeadLetters, Filter, Letter, PageRequest, Spot, locate, printable_bytes, printable_line};

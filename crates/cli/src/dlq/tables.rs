@@ -2,7 +2,7 @@
 
 use super::filters::FilterArgs;
 use super::queue::{Queue, QueueArgs};
-use super::{Format, print};
+use crate::output::{Format, print};
 use anyhow::{Context, Result};
 use ports::{Clock as _, SystemClock};
 use redrive::{Counting, DeadLetters, Letter, PageRequest, Summary, printable_line};

@@ -5,14 +5,14 @@ mod device;
 mod flip_tests;
 
 use crate::archive::{self, verify_archive};
-use anyhow::{Context, Result};
-use clap::ValueEnum;
+use crate::output::{Format, print};
+use anyhow::Result;
 use embedded::{API_KEY_FILE, OpenError, Problem, Totals, verify};
 use redrive::printable_line;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,15 +25,6 @@ pub struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-/// How to print.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// What was found.
@@ -56,11 +47,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         // Texts and numbers alone: it cannot fail.
         Format::Json => serde_json::to_string(&report).unwrap_or_default() + "\n",
     };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error).context("cannot print"),
-        _ => {}
-    }
+    print(&text)?;
     Ok(if report.archive.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
