@@ -5,7 +5,7 @@
 //! - **Fails**: when the folder cannot be listed.
 //!
 //! Of each file the footer is read, of the row groups that may have the device the pages with its name, and of all other
-//! columns the pages with its rows. In a merged file these stand together. The checksum in a file's name is not
+//! columns the pages with its rows. In a merged file these are adjacent. The checksum in a file's name is not
 //! compared: that takes reading the whole file at every query. A flipped bit in a footer's statistics or page index can
 //! hide rows here until `streamgauge archive verify` reports the file.
 

@@ -300,7 +300,7 @@ fn take(target: &Path, created_at: u64) -> Result<(), BackupError> {
     }
 }
 
-/// An earlier backup that `up` was started on may hold readings that are nowhere else.
+/// An earlier backup that `up` was started on may hold readings that no other file has.
 fn check_unused(target: &Path) -> Result<(), BackupError> {
     let path = target.join(STREAM_FILE);
     if !path.exists() {

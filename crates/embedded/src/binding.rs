@@ -187,7 +187,7 @@ fn is_one_of(mark: Mark, statistics: &StatisticsSide) -> bool {
 fn databases(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>) -> Vec<Finding> {
     let agree = match stream.mark {
         Some(mark) => is_one_of(mark, statistics),
-        // Files of before there were marks, or the first start with marks was interrupted.
+        // Files older than the marks, or the first start with marks was interrupted.
         None => statistics.mark.is_none() && statistics.is_new == stream.is_new,
     };
     match (statistics.is_new, stream.is_new) {

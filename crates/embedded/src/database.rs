@@ -2,7 +2,7 @@
 //!
 //! After a failed read or write redb refuses everything (`PreviousIo`) until the file is opened again. So that a full
 //! disk costs the operations that met it and not the process, the handle stands behind a lock of ours, and whoever
-//! meets a failure opens the file anew: the last commit that reached the disk is what it then holds.
+//! meets a failure opens the file again: the last commit that reached the disk is what it then holds.
 
 use crate::StorageFailure;
 use ports::catch_panic;
@@ -20,7 +20,7 @@ pub(crate) struct Database {
 
 struct State {
     handle: Handle,
-    /// Counts the openings, so that of many that met one failure a single one opens the file anew.
+    /// Counts the openings, so that of many that met one failure a single one opens the file again.
     generation: u64,
 }
 
@@ -105,7 +105,7 @@ impl Database {
         result
     }
 
-    /// Opens the file anew, unless someone has done so since `generation`.
+    /// Opens the file again, unless someone has done so since `generation`.
     fn reopen(&self, generation: u64) -> Result<(), StorageFailure> {
         let mut state = self.exclusive();
         if state.generation != generation || matches!(state.handle, Handle::Closed) {
@@ -181,7 +181,7 @@ fn commit<T>(
     Ok(value)
 }
 
-/// Whether opening the file anew may help.
+/// Whether opening the file again may help.
 fn is_of_the_file(failure: &StorageFailure) -> bool {
     matches!(failure, StorageFailure::Database(_) | StorageFailure::Damaged(_))
 }

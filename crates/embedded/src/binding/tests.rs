@@ -227,7 +227,7 @@ fn each_finding_names_the_file_and_what_to_do() {
 }
 
 #[test]
-fn readings_that_were_trimmed_before_the_statistics_saw_them_are_told() {
+fn trimmed_readings_that_were_never_counted_are_reported() {
     let statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
     let head = Head { sequence: 9, readings: 90, trimmed_sequence: 4, trimmed_readings: 40, ..Head::default() };
     let mark = Some(Mark { run: 1, starts: 1, epoch: 0 });

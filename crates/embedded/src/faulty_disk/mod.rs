@@ -56,7 +56,7 @@ impl Disk {
         Disk(Arc::new(Mutex::new(state)))
     }
 
-    /// Is full after so many operations.
+    /// Is full after this many operations.
     pub(crate) fn full_after(&self, operations: u64) {
         let mut state = self.state();
         (state.left, state.only_files, state.when_used_up) = (operations, false, Fault::Full);

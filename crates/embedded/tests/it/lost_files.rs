@@ -1,4 +1,4 @@
-//! Files that were lost, restored or copied: no record is skipped, none is overwritten, and the operator is told.
+//! Files that were lost, restored or copied: no record is skipped, none is overwritten, and the operator is warned.
 
 use embedded::{ArchiveLimits, EmbeddedStorage, OpenError, Options};
 use flate2::read::GzDecoder;
