@@ -107,21 +107,24 @@ impl Reader<'_> {
         });
         match opened {
             Err(error) => self.problem(key, format!("left out: it cannot be read: {error}")),
-            Ok((file, Ok(()))) => self.read_lines(key, file)?,
-            Ok((file, Err(error))) if error.kind() == ErrorKind::UnexpectedEof => {
-                let before = self.found.lines;
-                self.read_lines(key, file)?;
-                let lines = self.found.lines - before;
-                self.problem(key, format!("it ends early, and only its first {lines} lines were read: {error}"));
-            }
             // Any line may differ from what was written, so none is counted on a guess.
-            Ok((_, Err(error))) => self.problem(key, format!("left out: it is damaged: {error}")),
+            Ok((_, Err(error))) if error.kind() != ErrorKind::UnexpectedEof => {
+                self.problem(key, format!("left out: it is damaged: {error}"));
+            }
+            // A file that was whole may fail here too, as when the disk fails meanwhile.
+            Ok((file, _)) => {
+                let before = self.found.lines;
+                if let Err(error) = self.read_lines(key, file)? {
+                    let lines = self.found.lines - before;
+                    self.problem(key, format!("it ends early, and only its first {lines} lines were read: {error}"));
+                }
+            }
         }
         Ok(())
     }
 
-    /// Every line up to the file's end, or up to where it can't be read.
-    fn read_lines(&mut self, key: &str, file: File) -> Result<(), Stopped> {
+    /// Every line up to the file's end, or up to where it can't be read and why; a line that is cut there is dropped.
+    fn read_lines(&mut self, key: &str, file: File) -> Result<io::Result<()>, Stopped> {
         let mut lines = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(file)));
         let mut line = Vec::new();
         let mut number = 0;
@@ -130,15 +133,15 @@ impl Reader<'_> {
             // Bounds memory, whatever the file is.
             let limit = RECORD_BYTES_MAX as u64 + 1;
             match lines.by_ref().take(limit).read_until(b'\n', &mut line) {
-                // The caller reports it; a line that was cut is dropped.
-                Ok(0) | Err(_) => return Ok(()),
+                Ok(0) => return Ok(Ok(())),
                 Ok(_) => number += 1,
+                Err(error) => return Ok(Err(error)),
             }
             if line.last() == Some(&b'\n') {
                 line.pop();
             } else if line.len() > RECORD_BYTES_MAX {
-                if skip_line(&mut lines).is_err() {
-                    return Ok(());
+                if let Err(error) = skip_line(&mut lines) {
+                    return Ok(Err(error));
                 }
             } else {
                 self.problem(key, format!("its last line, {number}, does not end"));
