@@ -14,8 +14,10 @@ use ports::SequenceNumber;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
 use std::path::Path;
 
+/// The high part of the stream's sequence numbers; 0 where it is absent. Also a member of the mark in either file.
+pub(crate) const EPOCH: &str = "epoch";
 /// The current mark's members, in either file.
-const MARK: [&str; 3] = ["run", "starts", "epoch"];
+const MARK: [&str; 3] = ["run", "starts", EPOCH];
 /// Those of the mark of a start under way, in the statistics.
 const NEXT_MARK: [&str; 3] = ["next_run", "next_starts", "next_epoch"];
 const STREAM_CREATED_AT: &str = "stream_created_at";
@@ -52,7 +54,7 @@ pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<
     let heads = read_heads(transaction, shards.into())?;
     Ok(StreamSide {
         mark,
-        epoch: number(&meta, "epoch")?.unwrap_or_default(),
+        epoch: number(&meta, EPOCH)?.unwrap_or_default(),
         is_new: mark.is_none() && heads.iter().all(|head| head.sequence == 0),
         created_at: number(&meta, "created_at")?.unwrap_or_default(),
         heads,

@@ -3,7 +3,7 @@
 use crate::StorageFailure;
 use crate::backup::{BackupError, Step};
 use crate::database::Database;
-use crate::marks::CLOSED;
+use crate::marks::{CLOSED, EPOCH};
 use crate::shards::{ARCHIVE_CURSORS, EPOCH_MAX, META as STREAM_META, RECORDS, SHARDS, epoch_of};
 use crate::statistics_journal as tables;
 use ports::{BackupStage, catch_panic};
@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 const TRANSACTION_BYTES: usize = 4 << 20;
 /// Memory for pages of the copy.
 const CACHE_BYTES: usize = 4 << 20;
-/// In the stream's `meta`: the high part of its sequence numbers; 0 where it is absent.
-const EPOCH: &str = "epoch";
 
 /// A database file that was copied, still under its temporary name.
 pub(crate) struct Snapshot {
@@ -37,12 +35,14 @@ impl Snapshot {
 
     /// Reads the copy back: redb's own check, and the number of rows of every table that the original has.
     pub(crate) fn verify(&self) -> Result<(), BackupError> {
-        let failed = |failure: StorageFailure| BackupError::Copy { path: self.path.clone(), source: failure };
-        let mut database =
-            redb::Database::builder().set_cache_size(CACHE_BYTES).open(&self.path).map_err(|e| failed(e.into()))?;
-        let is_whole = database.check_integrity().map_err(|e| failed(e.into()))?;
-        let found =
-            database.begin_read().map_err(StorageFailure::from).and_then(|copy| lengths(&copy)).map_err(failed)?;
+        let read = || {
+            let mut database = redb::Database::builder().set_cache_size(CACHE_BYTES).open(&self.path)?;
+            let is_whole = database.check_integrity()?;
+            Ok((is_whole, lengths(&database.begin_read()?)?))
+        };
+        // redb panics where a damaged disk returns other bytes than were written.
+        let checked = catch_panic(read).unwrap_or_else(|panic| Err(StorageFailure::Corrupt(panic.to_string())));
+        let (is_whole, found) = checked.map_err(|source| BackupError::Copy { path: self.path.clone(), source })?;
         if !is_whole || found != self.lengths {
             let problem = format!("{} is not a whole copy", self.path.display());
             return Err(BackupError::Differs(problem));
