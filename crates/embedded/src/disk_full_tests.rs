@@ -2,13 +2,14 @@
 
 use crate::faulty_disk::Disk;
 use crate::{EmbeddedStorage, Options};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
-    Checkpoints, DeviceWrite, EventStream, LedgerPageItem, Position, PutError, ShardId, StatisticsAttributes,
-    StatisticsItem, StatisticsStore, StreamEntry, WriteError,
+    Checkpoints, DeviceWrite, EventStream, LedgerPageItem, Position, PutError, ShardId, StatisticsItem,
+    StatisticsStore, StreamEntry, WriteError,
 };
 use std::path::Path;
 use std::sync::Arc;
-use telemetry::{DeviceId, Timestamp};
+use telemetry::DeviceId;
 
 fn open(folder: &Path, disk: &Disk) -> EmbeddedStorage {
     let options = Options { shards: 1, ..Options::default() };
@@ -24,19 +25,7 @@ async fn put(storage: &EmbeddedStorage, number: usize) -> Result<(), PutError> {
 }
 
 async fn write(storage: &EmbeddedStorage, revision: u64) -> Result<(), WriteError> {
-    let attributes = StatisticsAttributes {
-        count: revision * 10,
-        mean: None,
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = bare_attributes(revision * 10);
     let page = LedgerPageItem { key: format!("ledger#{revision:05}"), page: vec![7; 3000], expires_at: None };
     let write = DeviceWrite {
         device_id: DeviceId::parse("a").expect("a valid name"),

@@ -3,6 +3,7 @@
 use crate::faulty_disk::{Disk, Losses};
 use crate::files::write_file_with;
 use crate::{ArchiveLimits, EmbeddedStorage, Options};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Archive as _, ArchiveFolder as _, Checkpoints as _, Clock, DeadLetter, DeadLetterOrigin, DeadLetterQueue as _,
     DeviceWrite, EventStream as _, LedgerPageItem, Position, ShardId, StatisticsAttributes, StatisticsItem,
@@ -262,17 +263,8 @@ impl World {
         let expected_revision = item.as_ref().map(|item| item.revision);
         let revision = expected_revision.unwrap_or(0) + 1;
         let attributes = StatisticsAttributes {
-            count: item.map_or(0, |item| item.attributes.count) + names.len() as u64,
-            mean: None,
-            median: None,
-            standard_deviation: None,
-            minimum: None,
-            maximum: None,
-            mean_confidence_95: None,
-            anomaly_count: 0,
-            first_timestamp: None,
-            last_timestamp: None,
             updated_at: self.clock.now(),
+            ..bare_attributes(item.map_or(0, |item| item.attributes.count) + names.len() as u64)
         };
         let page = names.join("\n").into_bytes();
         let write = DeviceWrite {

@@ -1,6 +1,7 @@
 //! With nothing pending, accepted = counted + duplicates + distinct dead letters, across restarts too.
 
 use embedded::{ArchiveLimits, EmbeddedStorage, OpenError, Options};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, Position, SequenceNumber,
     StatisticsAttributes, StatisticsItem, StatisticsStore, StreamEntry,
@@ -19,19 +20,7 @@ fn series(device: &str, readings: usize) -> Vec<u8> {
 }
 
 fn item(revision: u64, count: u64) -> StatisticsItem {
-    let attributes = StatisticsAttributes {
-        count,
-        mean: Some(0.1),
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = StatisticsAttributes { mean: Some(0.1), ..bare_attributes(count) };
     StatisticsItem { revision, attributes, state: vec![1, 2, 3] }
 }
 

@@ -1,6 +1,7 @@
 //! A backup is a whole copy of one moment, and never harms what its target holds.
 
 use embedded::{ArchiveLimits, Backup, BackupError, EmbeddedStorage, Options, StorageFailure};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Archive, ArchiveFolder as _, BackupProgress, BackupStage, BackupSummary, Checkpoints, DeadLetter, DeadLetterOrigin,
     DeadLetterQueue, DeviceWrite, EventStream, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore,
@@ -26,19 +27,7 @@ async fn put(storage: &EmbeddedStorage, second: u32) {
 }
 
 async fn count(storage: &EmbeddedStorage, revision: u64) {
-    let attributes = StatisticsAttributes {
-        count: revision,
-        mean: Some(1.0),
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = StatisticsAttributes { mean: Some(1.0), ..bare_attributes(revision) };
     let write = DeviceWrite {
         device_id: DeviceId::parse("a").expect("a name"),
         expected_revision: (revision > 1).then(|| revision - 1),

@@ -5,9 +5,10 @@
 
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, Options};
 use flate2::read::GzDecoder;
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Archive, Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, LedgerPageItem,
-    Position, StatisticsAttributes, StatisticsItem, StatisticsStore, StreamEntry,
+    Position, StatisticsItem, StatisticsStore, StreamEntry,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,19 +50,7 @@ fn letter(id: &str) -> DeadLetter {
 
 fn write(device: &str, expected_revision: Option<u64>) -> DeviceWrite {
     let revision = expected_revision.unwrap_or(0) + 1;
-    let attributes = StatisticsAttributes {
-        count: revision * 3,
-        mean: None,
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = bare_attributes(revision * 3);
     let page = LedgerPageItem { key: format!("ledger#{revision:09}"), page: vec![1; 200], expires_at: None };
     let item = StatisticsItem { revision, attributes, state: vec![2; 600] };
     DeviceWrite {

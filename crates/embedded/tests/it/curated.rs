@@ -1,29 +1,18 @@
 //! Which states are still to be curated, through writes, crashes and directories of older versions.
 
 use embedded::{EmbeddedStatisticsStore, EmbeddedStorage, Options};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{DeviceWrite, StatisticsAttributes, StatisticsItem, StatisticsStore as _};
 use redb::{ReadableDatabase as _, ReadableTable as _};
 use std::path::Path;
-use telemetry::{DeviceId, Timestamp};
+use telemetry::DeviceId;
 
 fn open(folder: &Path) -> EmbeddedStorage {
     EmbeddedStorage::open(folder, Options::default()).expect("a data directory")
 }
 
 async fn write(store: &EmbeddedStatisticsStore, device: &str, expected_revision: Option<u64>) {
-    let attributes = StatisticsAttributes {
-        count: 1,
-        mean: Some(35.0),
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = StatisticsAttributes { mean: Some(35.0), ..bare_attributes(1) };
     let item = StatisticsItem { revision: expected_revision.unwrap_or(0) + 1, attributes, state: vec![1] };
     let device_id = DeviceId::parse(device).expect("a name");
     let write = DeviceWrite { device_id, expected_revision, item, pages: Vec::new() };

@@ -1,9 +1,10 @@
 //! Items and pages that cannot be read: damaged ones, and those of a newer version.
 
 use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
-    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
-    StatisticsItem, StatisticsStore as _, StoreError, WriteError,
+    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsItem,
+    StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
 use std::path::Path;
@@ -19,19 +20,7 @@ fn device(name: &str) -> DeviceId {
 }
 
 fn write_of(name: &str, expected_revision: Option<u64>) -> DeviceWrite {
-    let attributes = StatisticsAttributes {
-        count: 1,
-        mean: Some(35.0),
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = StatisticsAttributes { mean: Some(35.0), ..bare_attributes(1) };
     let item = StatisticsItem { revision: expected_revision.unwrap_or(0) + 1, attributes, state: vec![1] };
     let pages = vec![LedgerPageItem { key: PAGE.to_owned(), page: vec![1], expires_at: None }];
     DeviceWrite { device_id: device(name), expected_revision, item, pages }

@@ -1,9 +1,10 @@
 //! The check of a data directory: it finds each row that doesn't fit, and changes nothing.
 
 use embedded::{EmbeddedStorage, OpenError, Options, Problem, Verification, verify};
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Checkpoints as _, DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, EventStream as _,
-    LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry,
+    LedgerPageItem, StatisticsItem, StatisticsStore as _, StreamEntry,
 };
 use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::fs;
@@ -44,19 +45,7 @@ fn letter(sequence: u64) -> DeadLetter {
 }
 
 fn write() -> DeviceWrite {
-    let attributes = StatisticsAttributes {
-        count: 5,
-        mean: None,
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
+    let attributes = bare_attributes(5);
     let page = |n: u8| LedgerPageItem { key: format!("ledger#{n}"), page: vec![n; 10], expires_at: None };
     DeviceWrite {
         device_id: DeviceId::parse("a").expect("a name"),

@@ -32,10 +32,10 @@ fn item(revision: u64) -> StatisticsItem {
     StatisticsItem { revision, attributes, state: (0..=255).collect() }
 }
 
-/// An item as the first reading leaves it: nothing that can be absent is there.
-fn bare_item(revision: u64) -> StatisticsItem {
-    let attributes = StatisticsAttributes {
-        count: 0,
+/// Attributes of which nothing is there that can be absent.
+pub fn bare_attributes(count: u64) -> StatisticsAttributes {
+    StatisticsAttributes {
+        count,
         mean: None,
         median: None,
         standard_deviation: None,
@@ -45,8 +45,13 @@ fn bare_item(revision: u64) -> StatisticsItem {
         anomaly_count: 0,
         first_timestamp: None,
         last_timestamp: None,
-        updated_at: instant("2026-01-31T12:00:00Z"),
-    };
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// An item as the first reading leaves it.
+fn bare_item(revision: u64) -> StatisticsItem {
+    let attributes = StatisticsAttributes { updated_at: instant("2026-01-31T12:00:00Z"), ..bare_attributes(0) };
     StatisticsItem { revision, attributes, state: vec![1] }
 }
 
