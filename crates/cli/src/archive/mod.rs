@@ -9,7 +9,7 @@ mod report;
 use crate::output::{Format, print};
 use anyhow::{Context, Result};
 use clap::Subcommand;
-pub use report::{Problem, Report};
+pub use report::Report;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! What was found, as a table or as JSON.
 
+use embedded::Problem;
 use redrive::printable_line;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,14 +44,6 @@ pub struct DeadLetterDay {
     pub files: u64,
     /// Letters that can be read.
     pub letters: u64,
-}
-
-/// What is wrong with a file.
-#[derive(Debug, Serialize)]
-pub struct Problem {
-    /// Its key in the archive.
-    pub file: String,
-    pub problem: String,
 }
 
 impl Report {

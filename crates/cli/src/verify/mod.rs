@@ -69,8 +69,7 @@ fn check(data_dir: &Path) -> Result<Report> {
     for problem in &mut archive.problems {
         problem.file = format!("archive/{}", problem.file).trim_end_matches('/').to_owned();
     }
-    let of_databases = databases.problems.into_iter();
-    archive.problems.extend(of_databases.map(|Problem { file, problem }| archive::Problem { file, problem }));
+    archive.problems.extend(databases.problems);
     archive.problems.extend(check_api_key(data_dir));
     let Totals { accepted, counted, dead_letters } = databases.totals;
     let totals = [("accepted", accepted), ("counted", counted), ("dead_letters", dead_letters)].into();
@@ -78,7 +77,7 @@ fn check(data_dir: &Path) -> Result<Report> {
 }
 
 /// The key is text that an HTTP header can carry. Whether it is the right one, only the clients know.
-fn check_api_key(data_dir: &Path) -> Option<archive::Problem> {
+fn check_api_key(data_dir: &Path) -> Option<Problem> {
     let is_key = match std::fs::read(data_dir.join(API_KEY_FILE)) {
         // It was given to `up` by flag or variable.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -86,7 +85,7 @@ fn check_api_key(data_dir: &Path) -> Option<archive::Problem> {
         Ok(bytes) => bytes.trim_ascii().iter().all(u8::is_ascii_graphic) && !bytes.trim_ascii().is_empty(),
     };
     let problem = "it holds no key; delete it and `up` makes a new one, which the clients then need";
-    (!is_key).then(|| archive::Problem { file: API_KEY_FILE.to_owned(), problem: problem.to_owned() })
+    (!is_key).then(|| Problem { file: API_KEY_FILE.to_owned(), problem: problem.to_owned() })
 }
 
 impl Report {
@@ -102,7 +101,7 @@ impl Report {
         line("archive", "raw files", self.archive.hours.values().map(|hour| hour.files).sum());
         line("archive", "curated files", self.archive.days.values().map(|day| day.files).sum());
         self.totals.iter().for_each(|(name, readings)| line("readings", name, *readings));
-        for archive::Problem { file, problem } in &self.archive.problems {
+        for Problem { file, problem } in &self.archive.problems {
             let _ = writeln!(text, "{}: {}", printable_line(file), printable_line(problem));
         }
         let count = self.archive.problems.len();

@@ -50,9 +50,9 @@ pub struct Totals {
 }
 
 /// What is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
-    /// Its path in the data directory.
+    /// Its path in the data directory, or its key in the archive.
     pub file: String,
     /// What is wrong with it.
     pub problem: String,

@@ -1,8 +1,7 @@
 //! The lines of an archive's raw files as stream entries, in the order in which their records came.
 
 use super::super::raw::{Named, hour_of, named};
-use super::super::report::Problem;
-use embedded::RECORD_BYTES_MAX;
+use embedded::{Problem, RECORD_BYTES_MAX};
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 use ports::StreamEntry;

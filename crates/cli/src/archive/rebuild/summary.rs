@@ -1,8 +1,7 @@
 //! What a rebuild came to, for people.
 
-use super::super::report::Problem;
 use super::read::Found;
-use embedded::Accounting;
+use embedded::{Accounting, Problem};
 use redrive::printable_line;
 use std::fmt::Write as _;
 use std::path::Path;
