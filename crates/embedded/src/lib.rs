@@ -53,6 +53,7 @@ pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, Embedd
 pub use failure::{OpenError, StorageFailure};
 pub use files::{rename_folder, write_file};
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
+pub use shards::{counter_of, epoch_of, next_sequence};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};
 pub use statistics_journal::RedriveIntent;
 pub use storage::{API_KEY_FILE, EmbeddedStorage, Options};

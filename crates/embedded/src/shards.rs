@@ -49,14 +49,20 @@ const COUNTER_BITS: u32 = 44;
 /// The last epoch.
 pub(crate) const EPOCH_MAX: u64 = (1 << (u64::BITS - COUNTER_BITS)) - 1;
 
-/// The epoch of a sequence number. Within one epoch a shard's numbers have no gap.
-pub(crate) fn epoch_of(sequence: u64) -> u64 {
+/// The epoch of a sequence number. Within one epoch a shard's numbers have no gap, and count from 1.
+pub fn epoch_of(sequence: u64) -> u64 {
     sequence >> COUNTER_BITS
 }
 
+/// A sequence number without its epoch.
+pub fn counter_of(sequence: u64) -> u64 {
+    sequence & ((1 << COUNTER_BITS) - 1)
+}
+
 /// The sequence number after `newest`, in `epoch` at least.
-pub(crate) fn next_sequence(newest: u64, epoch: u64) -> u64 {
-    (newest + 1).max((epoch << COUNTER_BITS) + 1)
+pub fn next_sequence(newest: u64, epoch: u64) -> u64 {
+    // Only a damaged file has the last number.
+    newest.saturating_add(1).max((epoch << COUNTER_BITS) + 1)
 }
 
 /// The shard of a partition key: its MD5 as a 128-bit number, and the whole range split evenly, as Kinesis does for a

@@ -3,16 +3,13 @@
 use super::report::Report;
 use super::{day_of, keys};
 use anyhow::Result;
+use embedded::{counter_of, epoch_of, next_sequence};
 use flate2::bufread::MultiGzDecoder;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
-
-/// The low bits of a sequence number count the records of its epoch from 1 on; the high ones are the epoch, which rises
-/// when the stream was found older than it had been, new or empty.
-const COUNTER_BITS: u32 = 44;
 
 /// Bytes of a line. The largest record of Kinesis has 10 MiB, but a damaged file may unpack to anything.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -28,21 +25,13 @@ pub struct Named<'a> {
 impl Named<'_> {
     /// How many records the file has at least. Over a step to another epoch the numbers don't say how many exactly.
     fn records_min(&self) -> u64 {
-        if epoch(self.first) == epoch(self.last) { self.last + 1 - self.first } else { 1 + counter(self.last) }
+        if epoch_of(self.first) == epoch_of(self.last) { self.last - self.first + 1 } else { 1 + counter_of(self.last) }
     }
-}
-
-fn epoch(sequence: u64) -> u64 {
-    sequence >> COUNTER_BITS
-}
-
-fn counter(sequence: u64) -> u64 {
-    sequence & ((1 << COUNTER_BITS) - 1)
 }
 
 /// The first sequence number that must follow `last`, for `next` to follow it without a gap.
 fn expected_after(last: u64, next: u64) -> u64 {
-    if epoch(next) > epoch(last) { (epoch(next) << COUNTER_BITS) + 1 } else { last + 1 }
+    next_sequence(last, epoch_of(next))
 }
 
 /// What was read of a file.
@@ -174,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_higher_epoch_counts_from_1_and_leaves_no_gap() {
-        let in_epoch = |epoch: u64, counter: u64| epoch << COUNTER_BITS | counter;
+        let in_epoch = |epoch: u64, counter: u64| next_sequence(0, epoch) - 1 + counter;
         let is_gap = |last, next| next > expected_after(last, next);
         assert!(!is_gap(5, 6) && is_gap(5, 7));
         assert!(!is_gap(5, in_epoch(1, 1)) && !is_gap(in_epoch(1, 9), in_epoch(4, 1)));
@@ -183,6 +172,8 @@ mod tests {
         assert_eq!(records(5, 9), 5);
         assert_eq!(records(in_epoch(2, 5), in_epoch(2, 9)), 5);
         assert_eq!(records(5, in_epoch(1, 3)), 4, "at least one of the first epoch, and three of the next");
+        // A name may have any number.
+        assert_eq!((records(u64::MAX, u64::MAX), expected_after(u64::MAX, 1)), (1, u64::MAX));
     }
 
     #[test]
