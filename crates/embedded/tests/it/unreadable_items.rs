@@ -3,7 +3,7 @@
 use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
 use ports::contract::statistics_store::bare_attributes;
 use ports::{
-    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsItem,
+    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
     StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
