@@ -4,7 +4,7 @@ use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Optio
 use ports::contract::statistics_store::bare_attributes;
 use ports::{
     DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
-    StatisticsStore as _, StoreError, WriteError,
+    StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
 use std::path::Path;
