@@ -44,7 +44,7 @@ pub enum BackupError {
     #[error("the data directory cannot be read")]
     Source(#[source] StorageFailure),
     /// A file could not be read or written, for example because the target's disk is full.
-    #[error("cannot copy to {}", path.display())]
+    #[error("cannot read or write {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
