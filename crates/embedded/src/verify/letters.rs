@@ -36,7 +36,7 @@ pub(super) fn check_tables(transaction: &ReadTransaction, report: &mut FileRepor
         known += 1;
         Ok(())
     });
-    let total = sent.values().sum::<u64>();
+    let total = sent.values().fold(0u64, |sum, sent| sum.saturating_add(*sent));
     report.totals.dead_letters = total;
     if known != total {
         report.problem(format!("{known} dead letters are known, but their totals are {total}"));
