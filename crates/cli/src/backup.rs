@@ -117,9 +117,9 @@ fn report(target: &Path, summary: &BackupSummary) -> String {
     let BackupSummary { devices, records, files_copied, bytes_copied, files_kept, files_removed } = summary;
     let megabytes = *bytes_copied as f64 / 1e6;
     format!(
-        "{}: {devices} devices, {records} records of the stream, {} archive files; verified\n\
-         {files_copied} archive files ({megabytes:.1} MB) copied by this run, {files_kept} there before, \
-         {files_removed} merged ones deleted\n",
+        "{}: {devices} devices, {records} records of the stream, {} archive files\n\
+         the databases were checked; {files_copied} archive files ({megabytes:.1} MB) were copied by this run and read \
+         back, {files_kept} were there before, {files_removed} merged ones were deleted\n",
         target.display(),
         files_copied + files_kept,
     )

@@ -61,8 +61,8 @@ pub enum BackupError {
         #[source]
         source: StorageFailure,
     },
-    /// What was written does not read back as it was. It does not keep its name.
-    #[error("{0}; run the backup again")]
+    /// A file of the backup is not as the one it was copied from. Permanent.
+    #[error("{0}")]
     Differs(String),
 }
 
@@ -79,6 +79,8 @@ pub struct Backup<'a> {
     /// Keys of the archive that belong to the snapshots.
     keys: Vec<String>,
     snapshots: Vec<Snapshot>,
+    /// The archive's mark as of the copied stream.
+    mark: Option<Vec<u8>>,
     summary: BackupSummary,
     _lock: DirectoryLock,
 }
@@ -114,7 +116,7 @@ impl<'a> Backup<'a> {
         make_folder(&archive)?;
         let archive = FileArchive::open(&archive).map_err(file_error(&archive))?;
         let (keys, snapshots, summary) = (Vec::new(), Vec::new(), BackupSummary::default());
-        Ok(Backup { storage, source, target, archive, progress, keys, snapshots, summary, _lock: lock })
+        Ok(Backup { storage, source, target, archive, progress, keys, snapshots, mark: None, summary, _lock: lock })
     }
 
     /// Copies the statistics. No curated file may be written meanwhile: the copy would have rows of revisions that its
@@ -139,6 +141,8 @@ impl<'a> Backup<'a> {
     pub fn copy_stream(&mut self) -> Result<(), BackupError> {
         let stream = self.storage.stream().parts;
         let _archiving = Arc::clone(&stream.archiving).blocking_lock_owned();
+        let archive = self.storage.archive();
+        self.mark = archive.read_mark().map_err(file_error(archive.root()))?;
         let others = self.source_keys("")?.into_iter().filter(|key| !key.starts_with(CURATED));
         self.keys.extend(others.collect::<Vec<_>>());
         let snapshot = copy_stream(&stream.database, self.partial(STREAM_FILE), &|s, p, t| self.step(s, p, t))?;
@@ -157,12 +161,13 @@ impl<'a> Backup<'a> {
         for key in std::mem::take(&mut self.keys) {
             let path = self.storage.archive().root().join(&key);
             let length = fs::metadata(&path).map_err(file_error(&path))?.len();
-            let copied = fs::metadata(self.archive.root().join(&key));
-            if copied.is_ok_and(|copied| copied.len() == length) {
-                self.summary.files_kept += 1;
-            } else {
-                missing.push(key.clone());
-                total += length;
+            match fs::metadata(self.archive.root().join(&key)) {
+                Ok(copied) if copied.len() == length => self.summary.files_kept += 1,
+                Ok(copied) => return Err(BackupError::Differs(differs(&path, length, copied.len()))),
+                Err(_) => {
+                    missing.push(key.clone());
+                    total += length;
+                }
             }
             self.keys.push(key);
         }
@@ -170,7 +175,7 @@ impl<'a> Backup<'a> {
             self.copy_file(key, total)?;
             self.summary.files_copied += 1;
         }
-        self.remove_merged()?;
+        self.remove_merged(&missing)?;
         // Both may have changed since an earlier run.
         let from = self.source.join(API_KEY_FILE);
         match fs::read(&from) {
@@ -178,9 +183,8 @@ impl<'a> Backup<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file_error(&from)(error)),
         }
-        let archive = self.storage.archive();
-        if let Some(mark) = archive.read_mark().map_err(file_error(archive.root()))? {
-            self.archive.write_mark(&mark).map_err(file_error(self.archive.root()))?;
+        if let Some(mark) = &self.mark {
+            self.archive.write_mark(mark).map_err(file_error(self.archive.root()))?;
         }
         Ok(())
     }
@@ -239,22 +243,37 @@ impl<'a> Backup<'a> {
         let copied = checksum(&to, &mut buffer).map_err(file_error(&to))?;
         if (copied.sum(), copied.amount()) != (original.sum(), original.amount()) {
             fs::remove_file(&to).map_err(file_error(&to))?;
-            return Err(BackupError::Differs(format!("{} is not what was written", to.display())));
+            return Err(BackupError::Differs(format!(
+                "{} is not what was written; run the backup again",
+                to.display()
+            )));
         }
         Ok(())
     }
 
-    /// Deletes curated files that were merged since an earlier run: the merged file has their rows.
-    fn remove_merged(&mut self) -> Result<(), BackupError> {
+    /// Deletes curated files that were merged since an earlier run: one of the files just copied, of the same day, has
+    /// their rows. A file that is gone without such a one stays.
+    fn remove_merged(&mut self, new: &[String]) -> Result<(), BackupError> {
         let source: BTreeSet<&String> = self.keys.iter().collect();
+        let day = |key: &str| key.rsplit_once('/').map_or_else(String::new, |(day, _)| day.to_owned());
+        let merged: BTreeSet<String> = new.iter().map(|key| day(key)).collect();
         let copied = self.archive.keys(CURATED).map_err(file_error(self.archive.root()))?;
-        for key in copied.iter().filter(|key| !source.contains(key)) {
+        for key in copied.iter().filter(|key| !source.contains(key) && merged.contains(&day(key))) {
             let path = self.archive.root().join(key);
             self.archive.delete(key).and_then(|()| self.archive.sync(key)).map_err(file_error(&path))?;
             self.summary.files_removed += 1;
         }
         Ok(())
     }
+}
+
+/// Of a file of the archive that is not as long as its copy, when files of the archive never change.
+fn differs(path: &Path, length: u64, copied: u64) -> String {
+    format!(
+        "{} has {length} bytes, and {copied} in the backup: one of the two is damaged, and neither was changed. \
+         `streamgauge archive verify` says which; put the good one in the other's place, or back up to another folder",
+        path.display()
+    )
 }
 
 /// The target without links and relative parts, whether or not it exists.

@@ -10,6 +10,7 @@
 
 use crate::shards::{EPOCH_MAX, Head};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// What one start writes into each of the three.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +59,18 @@ pub(crate) struct StreamSide {
     pub(crate) created_at: u64,
     /// By shard.
     pub(crate) heads: Vec<Head>,
+    /// The last archived record, by shard.
+    pub(crate) cursors: Vec<u64>,
+}
+
+/// The archive's side: the text of its mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ArchiveSide {
+    pub(crate) mark: Mark,
+    /// When the stream of its newest files was made.
+    pub(crate) stream_created_at: u64,
+    /// shard -> the last record of that stream that is archived. Without a shard, nothing is known of it.
+    pub(crate) last: BTreeMap<u16, u64>,
 }
 
 /// What a start finds, in words for the operator.
@@ -141,16 +154,23 @@ pub(crate) struct Binding {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Compares the three sides; `archive` is the archive's mark, `run` a random id for this start.
-pub(crate) fn bind(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>, run: u64) -> Binding {
-    let marks = [statistics.mark, statistics.next, stream.mark, archive];
+/// Compares the three sides; `run` is a random id for this start.
+pub(crate) fn bind(
+    statistics: &StatisticsSide,
+    stream: &StreamSide,
+    archive: Option<&ArchiveSide>,
+    run: u64,
+) -> Binding {
+    let marks = [statistics.mark, statistics.next, stream.mark, archive.map(|archive| archive.mark)];
     let known = |value: fn(Mark) -> u64| marks.into_iter().flatten().map(value).max().unwrap_or_default();
     let starts = known(|mark| mark.starts).saturating_add(1);
     let epoch = known(|mark| mark.epoch).max(stream.epoch);
-    let mut findings = databases(statistics, stream, archive);
+    let mut findings = databases(statistics, stream, archive.is_some());
     let checkpoints_reset = !findings.is_empty();
-    let archive_finding = of_archive(statistics, stream, archive);
-    let archive_again = matches!(archive_finding, Some(Finding::ArchiveLost | Finding::ArchiveOlder));
+    let archive_finding =
+        of_archive(statistics, stream, archive).filter(|found| *found != Finding::DatabasesOlder || !checkpoints_reset);
+    let archive_again = matches!(archive_finding, Some(Finding::ArchiveLost | Finding::ArchiveOlder))
+        || archive.is_some_and(|archive| is_behind(archive, stream));
     findings.extend(archive_finding);
     let interrupted = statistics.next.filter(|next| statistics.mark.is_none_or(|mark| mark.run != next.run));
     let (mark, ends_interrupted) = match interrupted {
@@ -184,7 +204,7 @@ fn is_one_of(mark: Mark, statistics: &StatisticsSide) -> bool {
 }
 
 /// What is wrong between the two databases.
-fn databases(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>) -> Vec<Finding> {
+fn databases(statistics: &StatisticsSide, stream: &StreamSide, has_archive: bool) -> Vec<Finding> {
     let agree = match stream.mark {
         Some(mark) => is_one_of(mark, statistics),
         // Files older than the marks, or the first start with marks was interrupted.
@@ -192,7 +212,7 @@ fn databases(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<M
     };
     match (statistics.is_new, stream.is_new) {
         // A new directory, unless the archive remembers another.
-        (true, true) if archive.is_some() => return vec![Finding::StreamLost, Finding::StatisticsLost],
+        (true, true) if has_archive => return vec![Finding::StreamLost, Finding::StatisticsLost],
         (true, false) if !agree => return vec![Finding::StatisticsLost],
         (false, true) => return vec![Finding::StreamLost],
         _ => {}
@@ -205,25 +225,50 @@ fn databases(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<M
             Ordering::Equal => Finding::OtherHistory,
         }];
     }
-    let is_beyond = |(place, head): (&Option<Place>, &Head)| place.is_some_and(|place| place.sequence > head.sequence);
-    if statistics.checkpoints.iter().zip(&stream.heads).any(is_beyond) {
-        vec![Finding::StreamOlder]
-    } else {
-        Vec::new()
+    // Files of one run may be of different moments of it. Records are trimmed behind the checkpoint only.
+    let places = statistics.checkpoints.iter().zip(&stream.heads);
+    let sequences: Vec<_> = places.map(|(place, head)| (place.map_or(0, |place| place.sequence), head)).collect();
+    if sequences.iter().any(|(sequence, head)| *sequence > head.sequence) {
+        return vec![Finding::StreamOlder];
     }
+    if sequences.iter().any(|(sequence, head)| *sequence < head.trimmed_sequence) {
+        return vec![Finding::StatisticsOlder];
+    }
+    Vec::new()
 }
 
 /// What is wrong between the archive and the databases.
-fn of_archive(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<Mark>) -> Option<Finding> {
+fn of_archive(statistics: &StatisticsSide, stream: &StreamSide, archive: Option<&ArchiveSide>) -> Option<Finding> {
     let newest = [statistics.mark, stream.mark].into_iter().flatten().max_by_key(|mark| mark.starts)?;
-    match archive {
+    let Some(archive) = archive else {
         // The first start ever was interrupted: the archive gets its mark after the databases have theirs.
-        None if statistics.mark.is_none() && stream.mark.is_none_or(|mark| is_one_of(mark, statistics)) => None,
-        None => Some(Finding::ArchiveLost),
-        Some(mark) if mark.run == newest.run || is_one_of(mark, statistics) => None,
-        Some(mark) if mark.starts > newest.starts => Some(Finding::DatabasesOlder),
-        Some(_) => Some(Finding::ArchiveOlder),
+        let is_first = statistics.mark.is_none() && stream.mark.is_none_or(|mark| is_one_of(mark, statistics));
+        return (!is_first).then_some(Finding::ArchiveLost);
+    };
+    if archive.mark.run != newest.run && !is_one_of(archive.mark, statistics) {
+        let is_later = archive.mark.starts > newest.starts;
+        return Some(if is_later { Finding::DatabasesOlder } else { Finding::ArchiveOlder });
     }
+    // Of one run, but perhaps of different moments of it.
+    if ends(archive, stream).any(|(last, head, _)| last > head) {
+        return Some(Finding::DatabasesOlder);
+    }
+    is_behind(archive, stream).then_some(Finding::ArchiveOlder)
+}
+
+/// Whether records that the stream takes for archived are not.
+fn is_behind(archive: &ArchiveSide, stream: &StreamSide) -> bool {
+    ends(archive, stream).any(|(last, _, cursor)| last < cursor)
+}
+
+/// By shard: the archive's last record, the stream's, and the stream's last archived one.
+fn ends(archive: &ArchiveSide, stream: &StreamSide) -> impl Iterator<Item = (u64, u64, u64)> {
+    let is_same = archive.stream_created_at == stream.created_at;
+    archive.last.iter().filter(move |_| is_same).map(|(shard, last)| {
+        let shard = usize::from(*shard);
+        let head = stream.heads.get(shard).map_or(0, |head| head.sequence);
+        (*last, head, stream.cursors.get(shard).copied().unwrap_or_default())
+    })
 }
 
 /// The new offset, and how many readings the stream has trimmed that the statistics never saw.

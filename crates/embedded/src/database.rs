@@ -98,7 +98,12 @@ impl Database {
         if let Err(failure) = &result
             && is_of_the_file(failure)
         {
-            tracing::warn!(database = self.name, error = %root_cause(failure), "a write failed; reopening the database");
+            let error = root_cause(failure);
+            if failure.is_damage() {
+                tracing::error!(database = self.name, %error, "a database file is damaged");
+            } else {
+                tracing::warn!(database = self.name, %error, "a write failed; reopening the database");
+            }
             // Should this fail too, the next operation tries again.
             let _ = self.reopen(generation);
         }

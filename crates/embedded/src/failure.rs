@@ -107,7 +107,14 @@ impl StorageFailure {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             StorageFailure::Damaged(_) | StorageFailure::Corrupt(_) => true,
-            StorageFailure::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            StorageFailure::Database(error) => match &**error {
+                redb::Error::Corrupted(_) => true,
+                // So redb says that a file is none of its own, or ends early.
+                redb::Error::Io(error) => {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                }
+                _ => false,
+            },
             _ => false,
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::accounting::explained;
 use crate::archive::FileArchive;
-use crate::binding::{Binding, Finding, Mark, Place, StatisticsSide, StreamSide, bind};
+use crate::binding::{ArchiveSide, Binding, Finding, Mark, Place, StatisticsSide, StreamSide, bind};
 use crate::checkpoints;
 use crate::database::Database;
+use crate::raw_archive::cursor;
 use crate::record;
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, sequence_u64, shard_id};
 use crate::statistics_journal::{CHECKPOINTS, ITEMS, META as STATISTICS_META, UNCURATED};
@@ -58,6 +59,7 @@ pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<
         is_new: mark.is_none() && heads.iter().all(|head| head.sequence == 0),
         created_at: number(&meta, "created_at")?.unwrap_or_default(),
         heads,
+        cursors: (0..shards).map(|shard| Ok(cursor(transaction, shard)?.0)).collect::<Result<_, StorageFailure>>()?,
     })
 }
 
@@ -153,7 +155,7 @@ pub(crate) struct Directory<'a> {
 
 /// What binding them came to.
 pub(crate) struct Bound {
-    pub(crate) epoch: u64,
+    pub(crate) archived: ArchiveSide,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -161,14 +163,15 @@ impl Directory<'_> {
     /// Binds the files together for this start.
     pub(crate) fn bind(&self) -> Result<Bound, OpenError> {
         loop {
-            let (binding, warnings) = self.bind_once()?;
-            if !binding.ends_interrupted {
-                return Ok(Bound { epoch: binding.mark.epoch, warnings });
+            let (ends_interrupted, bound) = self.bind_once()?;
+            if !ends_interrupted {
+                return Ok(bound);
             }
         }
     }
 
-    fn bind_once(&self) -> Result<(Binding, Vec<String>), OpenError> {
+    /// Also whether it was the end of an earlier start.
+    fn bind_once(&self) -> Result<(bool, Bound), OpenError> {
         let fails = |(_, path): (&Database, &Path)| {
             let (directory, path) = (self.data_dir.to_owned(), path.to_owned());
             move |source| OpenError::of_database(directory, path, source)
@@ -179,7 +182,7 @@ impl Directory<'_> {
         let statistics = self.statistics.0.read(|transaction| statistics_side(transaction, self.shards));
         let statistics = statistics.map_err(fails(self.statistics))?;
         let archived = self.archive.read_mark().map_err(archive_fails)?.map(|text| parse_mark(&text));
-        let binding = bind(&statistics, &stream, archived, rand::random());
+        let binding = bind(&statistics, &stream, archived.as_ref(), rand::random());
 
         let mut warnings: Vec<String> = binding.findings.iter().map(Finding::text).collect();
         // Before anything is written: interrupted, the next start finds the same again.
@@ -193,12 +196,24 @@ impl Directory<'_> {
         for warning in &warnings {
             tracing::warn!(data_dir = %self.data_dir.display(), "{warning}");
         }
-        self.write(&binding, &stream).map_err(|(file, source)| fails(file)(source))?;
-        Ok((binding, warnings))
+        let mut archived =
+            archived.filter(|archived| archived.stream_created_at == stream.created_at).unwrap_or_default();
+        (archived.mark, archived.stream_created_at) = (binding.mark, stream.created_at);
+        // What the archive has beyond the stream is of an epoch that is over.
+        for (shard, last) in &mut archived.last {
+            *last = stream.heads.get(usize::from(*shard)).map_or(0, |head| head.sequence).min(*last);
+        }
+        self.write(&binding, &stream, &archived).map_err(|(file, source)| fails(file)(source))?;
+        Ok((binding.ends_interrupted, Bound { archived, warnings }))
     }
 
     /// The four steps of a start.
-    fn write(&self, binding: &Binding, side: &StreamSide) -> Result<(), ((&Database, &Path), StorageFailure)> {
+    fn write(
+        &self,
+        binding: &Binding,
+        side: &StreamSide,
+        archived: &ArchiveSide,
+    ) -> Result<(), ((&Database, &Path), StorageFailure)> {
         let (stream, statistics) = (self.stream, self.statistics);
         let begun = statistics.0.write(|transaction| begin(transaction, binding, side.created_at));
         begun.map_err(|failure| (statistics, failure))?;
@@ -207,8 +222,8 @@ impl Directory<'_> {
             mark_stream(transaction, binding, side)
         });
         marked.map_err(|failure| (stream, failure))?;
-        let archived = self.archive.write_mark(mark_text(binding.mark).as_bytes());
-        archived.map_err(|error| ((statistics.0, self.archive.root()), error.into()))?;
+        let written = self.archive.write_mark(mark_text(archived).as_bytes());
+        written.map_err(|error| ((statistics.0, self.archive.root()), error.into()))?;
         let finished = statistics.0.write(|transaction| {
             note_open(transaction, STATISTICS_META, statistics.1)?;
             finish(transaction, binding.mark)
@@ -217,17 +232,27 @@ impl Directory<'_> {
     }
 }
 
-/// A mark as the archive's file has it.
-fn mark_text(mark: Mark) -> String {
-    format!("{:016x} {} {}\n", mark.run, mark.starts, mark.epoch)
+/// The archive's side as its file has it: the mark and the stream, then a line a shard.
+pub(crate) fn mark_text(side: &ArchiveSide) -> String {
+    let ArchiveSide { mark, stream_created_at, last } = side;
+    let mut text = format!("{:016x} {} {} {stream_created_at}\n", mark.run, mark.starts, mark.epoch);
+    last.iter().for_each(|(shard, last)| text += &format!("{shard} {last}\n"));
+    text
 }
 
-/// The mark of such a text; a text of any other form is the mark of no run.
-pub(crate) fn parse_mark(text: &[u8]) -> Mark {
+/// The archive's side of such a text; a text of any other form is of no run.
+pub(crate) fn parse_mark(text: &[u8]) -> ArchiveSide {
     let parse = || {
-        let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
+        let mut lines = std::str::from_utf8(text).ok()?.lines();
+        let mut words = lines.next()?.split(' ');
         let run = u64::from_str_radix(words.next()?, 16).ok()?;
-        Some(Mark { run, starts: words.next()?.parse().ok()?, epoch: words.next()?.parse().ok()? })
+        let mark = Mark { run, starts: words.next()?.parse().ok()?, epoch: words.next()?.parse().ok()? };
+        let stream_created_at = words.next()?.parse().ok()?;
+        let last = lines.map(|line| {
+            let (shard, last) = line.split_once(' ')?;
+            Some((shard.parse().ok()?, last.parse().ok()?))
+        });
+        Some(ArchiveSide { mark, stream_created_at, last: last.collect::<Option<_>>()? })
     };
     parse().unwrap_or_default()
 }
@@ -271,14 +296,14 @@ pub(crate) fn note_closed(database: &Database, meta: TableDefinition<&'static st
 }
 
 #[cfg(unix)]
-fn file_id(path: &Path) -> Option<u64> {
+pub(crate) fn file_id(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = std::fs::metadata(path).ok()?;
     Some(metadata.dev().rotate_left(32) ^ metadata.ino())
 }
 
 #[cfg(not(unix))]
-fn file_id(_path: &Path) -> Option<u64> {
+pub(crate) fn file_id(_path: &Path) -> Option<u64> {
     None
 }
 
@@ -289,9 +314,10 @@ mod tests {
     #[test]
     fn the_archives_mark_reads_back_and_any_other_text_is_of_no_run() {
         let mark = Mark { run: 0x0123_4567_89ab_cdef, starts: 7, epoch: 2 };
-        assert_eq!(parse_mark(mark_text(mark).as_bytes()), mark);
-        for text in ["", "x", "0123 7", "0123 7 x"] {
-            assert_eq!(parse_mark(text.as_bytes()), Mark::default(), "{text}");
+        let side = ArchiveSide { mark, stream_created_at: 5, last: [(0, 9), (3, 17)].into() };
+        assert_eq!(parse_mark(mark_text(&side).as_bytes()), side);
+        for text in ["", "x", "0123 7", "0123 7 x 1", "0123 7 1", "0123 7 1 1\nx", "0123 7 1 1\n1 "] {
+            assert_eq!(parse_mark(text.as_bytes()), ArchiveSide::default(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::StorageFailure;
 use crate::archive::FileArchive;
+use crate::marks::mark_text;
 use crate::record::{self, instant};
 use crate::shards::{ARCHIVE_CURSORS, Head, RECORDS, SHARDS, epoch_of, shard_id};
 use crate::stream::StreamParts;
@@ -16,7 +17,7 @@ use flate2::write::GzEncoder;
 use ports::{ArchiveError, ArchiveFolder as _};
 use redb::ReadTransaction;
 use std::io::{BufWriter, Write};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 const HOUR_MILLISECONDS: i64 = 3_600_000;
@@ -182,6 +183,7 @@ fn write_blocking(
     if let Some((key, last)) = written_before(archive.list_blocking(&base, None, usize::MAX)?, &base, first) {
         // The run that wrote it may have been killed before its name was durable.
         archive.sync(&key)?;
+        note_archived(stream, archive, shard, last)?;
         return stream.database.read(|transaction| kept_through(transaction, object, last));
     }
     let mut unnamed = archive.begin()?;
@@ -208,7 +210,23 @@ fn write_blocking(
         },
         invalid @ ArchiveError::InvalidKey(_) => std::io::Error::other(invalid).into(),
     })?;
+    note_archived(stream, archive, shard, last)?;
     Ok(written)
+}
+
+/// Notes in the archive's mark how far it goes, before the shard's cursor moves: a stream that is restored without its
+/// archive, or an archive without its stream, is known by it.
+fn note_archived(stream: &StreamParts, archive: &FileArchive, shard: u16, last: u64) -> std::io::Result<()> {
+    // It is only ever assigned whole.
+    let mut archived = stream.archived.lock().unwrap_or_else(PoisonError::into_inner);
+    if archived.last.get(&shard).is_some_and(|noted| *noted >= last) {
+        return Ok(());
+    }
+    let mut noted = archived.clone();
+    noted.last.insert(shard, last);
+    archive.write_mark(mark_text(&noted).as_bytes())?;
+    *archived = noted;
+    Ok(())
 }
 
 /// The object that has record `first`, and its last record, by the names `BASEFIRST-LAST.gz`.

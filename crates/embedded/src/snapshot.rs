@@ -44,7 +44,7 @@ impl Snapshot {
         let checked = catch_panic(read).unwrap_or_else(|panic| Err(StorageFailure::Corrupt(panic.to_string())));
         let (is_whole, found) = checked.map_err(|source| BackupError::Copy { path: self.path.clone(), source })?;
         if !is_whole || found != self.lengths {
-            let problem = format!("{} is not a whole copy", self.path.display());
+            let problem = format!("{} is not a whole copy; run the backup again", self.path.display());
             return Err(BackupError::Differs(problem));
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::accounting::{Accounting, accounting};
 use crate::archive::FileArchive;
+use crate::binding::ArchiveSide;
 use crate::checkpoints::EmbeddedCheckpoints;
 use crate::database::Database;
 use crate::dead_letters::EmbeddedDeadLetterQueue;
@@ -22,7 +23,7 @@ use redb::backends::FileBackend;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -155,7 +156,7 @@ impl EmbeddedStorage {
         let bound = directory.bind()?;
 
         let stream =
-            start_stream(stream, form, bound.epoch, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
+            start_stream(stream, form, bound.archived, &options, Arc::clone(&lock)).map_err(fails(&stream_path))?;
         let writer =
             Writer::start("statistics-writer", Arc::clone(&statistics), StatisticsJournal, options.queue_bytes)
                 .map_err(|source| OpenError::Io { path: statistics_path, source })?;
@@ -327,7 +328,16 @@ fn open_database(
     open_file: &OpenFile,
 ) -> Result<Arc<Database>, StorageFailure> {
     let (path, open_file) = (path.to_owned(), Arc::clone(open_file));
-    Database::open(name, Box::new(move || open_file(&path, cache_bytes))).map(Arc::new)
+    let file = marks::file_id(&path);
+    let open = move || {
+        // It is opened again after a failure. A new file in its place would take posts that no start finds.
+        if !path.exists() || marks::file_id(&path) != file {
+            let gone = format!("{} was removed or replaced while it was in use", path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, gone).into());
+        }
+        open_file(&path, cache_bytes)
+    };
+    Database::open(name, Box::new(open)).map(Arc::new)
 }
 
 fn check_version(version: u64) -> Result<(), StorageFailure> {
@@ -393,13 +403,13 @@ fn prepare_stream(database: &Database, path: &Path, options: &Options) -> Result
 fn start_stream(
     database: Arc<Database>,
     form: StreamForm,
-    epoch: u64,
+    archived: ArchiveSide,
     options: &Options,
     lock: Arc<DirectoryLock>,
 ) -> Result<StreamParts, StorageFailure> {
     let heads = database.read(|transaction| read_heads(transaction, form.shards.into()))?;
     let (senders, receivers) = heads.into_iter().map(watch::channel).unzip();
-    let journal = StreamJournal::new(Arc::clone(&options.clock), epoch, senders);
+    let journal = StreamJournal::new(Arc::clone(&options.clock), archived.mark.epoch, senders);
     let writer = Writer::start("stream-writer", Arc::clone(&database), journal, options.queue_bytes)?;
     Ok(StreamParts {
         database,
@@ -410,6 +420,7 @@ fn start_stream(
         created_at: form.created_at,
         clock: Arc::clone(&options.clock),
         archiving: Arc::default(),
+        archived: Mutex::new(archived),
         _lock: lock,
     })
 }

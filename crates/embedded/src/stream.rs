@@ -1,6 +1,7 @@
 //! The stream: shards of records in one database file.
 
 use crate::StorageFailure;
+use crate::binding::ArchiveSide;
 use crate::database::Database;
 use crate::marks;
 use crate::record::{self, instant};
@@ -13,7 +14,7 @@ use ports::{
     StreamError,
 };
 use redb::{ReadOnlyTable, ReadTransaction};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use telemetry::Timestamp;
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub(crate) struct StreamParts {
     pub(crate) clock: Arc<dyn Clock>,
     /// Held while an object of the raw archive is written.
     pub(crate) archiving: Arc<tokio::sync::Mutex<()>>,
+    /// What the archive's mark says; changed while `archiving` is held.
+    pub(crate) archived: Mutex<ArchiveSide>,
     pub(crate) _lock: Arc<DirectoryLock>,
 }
 

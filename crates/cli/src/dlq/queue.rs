@@ -63,8 +63,8 @@ impl QueueArgs {
 
 /// Opens a data directory that no `up` uses.
 pub fn open_directory(directory: &Path) -> Result<EmbeddedStorage> {
-    if !directory.join("statistics.redb").is_file() {
-        bail!("{} is no data directory of streamgauge", directory.display());
+    if !["statistics.redb", "stream.redb"].iter().any(|file| directory.join(file).is_file()) {
+        bail!("{} is not a data directory of `streamgauge up`, or may not be read", directory.display());
     }
     match EmbeddedStorage::open(directory, Options::default()) {
         Ok(storage) => {

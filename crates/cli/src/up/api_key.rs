@@ -6,15 +6,21 @@ use rand::Rng as _;
 use std::io::ErrorKind;
 use std::path::Path;
 
+/// What is wrong with a file that is damaged, and what to do.
+const NO_KEY: &str =
+    "holds no key; restore it from a backup, or delete it: then a new key is made, which the clients need";
+
 /// The key in `data_dir`, made now if there is none yet.
 pub fn load_or_create(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join(API_KEY_FILE);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             let key = text.trim().to_owned();
-            anyhow::ensure!(!key.is_empty(), "{} is empty; delete it to have a new key made", path.display());
+            let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+            anyhow::ensure!(is_key, "{} {NO_KEY}", path.display());
             Ok(key)
         }
+        Err(error) if error.kind() == ErrorKind::InvalidData => anyhow::bail!("{} {NO_KEY}", path.display()),
         Err(error) if error.kind() == ErrorKind::NotFound => create(&path),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -43,6 +49,17 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = std::fs::metadata(directory.path().join(API_KEY_FILE)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(API_KEY_FILE);
+        for bytes in [&b""[..], b"two words\n", b"\xff\xfe", "k\u{e9}y".as_bytes()] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = load_or_create(directory.path()).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()) && error.contains("delete it"), "{error}");
         }
     }
 

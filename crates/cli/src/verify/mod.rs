@@ -78,14 +78,16 @@ fn check(data_dir: &Path) -> Result<Report> {
 
 /// The key is text that an HTTP header can carry. Whether it is the right one, only the clients know.
 fn check_api_key(data_dir: &Path) -> Option<Problem> {
-    let is_key = match std::fs::read(data_dir.join(API_KEY_FILE)) {
+    let problem = match std::fs::read(data_dir.join(API_KEY_FILE)) {
         // It was given to `up` by flag or variable.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        Err(_) => false,
-        Ok(bytes) => bytes.trim_ascii().iter().all(u8::is_ascii_graphic) && !bytes.trim_ascii().is_empty(),
+        Err(error) => format!("it cannot be read: {error}"),
+        Ok(bytes) if bytes.trim_ascii().iter().all(u8::is_ascii_graphic) && !bytes.trim_ascii().is_empty() => {
+            return None;
+        }
+        Ok(_) => "it holds no key; delete it and `up` makes a new one, which the clients then need".to_owned(),
     };
-    let problem = "it holds no key; delete it and `up` makes a new one, which the clients then need";
-    (!is_key).then(|| Problem { file: API_KEY_FILE.to_owned(), problem: problem.to_owned() })
+    Some(Problem { file: API_KEY_FILE.to_owned(), problem })
 }
 
 impl Report {

@@ -139,7 +139,7 @@ fn a_stopped_directory_is_copied_and_a_second_run_adds() {
         let text = done(&backup(&target, &["--data-dir", data_dir]));
         // A raw object and a curated file of each run.
         assert!(text.contains(&format!("1 devices, {} records", run + 1)), "{text}");
-        assert!(text.contains("2 archive files") && text.contains(&format!("{} there before", 2 * run)), "{text}");
+        assert!(text.contains("2 archive files") && text.contains(&format!("{} were there before", 2 * run)), "{text}");
     }
     let copy = Pipeline::start(&target, &["--port", "0"]);
     assert_eq!(copy.settled()["counted"], 2);

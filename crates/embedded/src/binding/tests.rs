@@ -23,7 +23,7 @@ struct Stream {
 
 #[derive(Clone, Default)]
 struct Archive {
-    mark: Mark,
+    side: ArchiveSide,
     numbers: Numbers,
 }
 
@@ -42,6 +42,8 @@ enum Step {
         writes: usize,
         records: usize,
         counts: bool,
+        archives: bool,
+        saves: bool,
     },
     Save,
     /// Puts back the parts of the mask as they were saved.
@@ -50,9 +52,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let start = |writes| {
-        (writes, 0usize..4, any::<bool>()).prop_map(|(writes, records, counts)| Step::Start { writes, records, counts })
-    };
+    let start =
+        |writes| {
+            (writes, 0usize..4, any::<[bool; 3]>()).prop_map(|(writes, records, [counts, archives, saves])| {
+                Step::Start { writes, records, counts, archives, saves }
+            })
+        };
     prop_oneof![
         6 => start((8usize..9).boxed()),
         2 => start((0usize..8).boxed()),
@@ -60,6 +65,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1u8..8).prop_map(Step::Restore),
         1 => (1u8..8).prop_map(Step::Lose),
     ]
+}
+
+/// What a run does.
+#[derive(Clone, Copy)]
+struct Acts {
+    counts: bool,
+    archives: bool,
+    saves: bool,
 }
 
 #[derive(Default)]
@@ -75,7 +88,7 @@ struct World {
 }
 
 impl World {
-    fn start(&mut self, writes: usize, records: usize, counts: bool) {
+    fn start(&mut self, writes: usize, records: usize, acts: Acts) {
         self.runs += 1;
         let Directory { statistics, stream, archive } = &mut self.directory;
         let statistics = statistics.get_or_insert_with(|| Statistics {
@@ -91,7 +104,7 @@ impl World {
             ..Stream::default()
         });
         stream.side.is_new = stream.side.mark.is_none() && stream.records.is_empty();
-        let binding = bind(side, &stream.side, archive.as_ref().map(|archive| archive.mark), self.runs);
+        let binding = bind(side, &stream.side, archive.as_ref().map(|archive| &archive.side), self.runs);
         assert!(self.changed || binding.findings.is_empty(), "nothing was lost, yet {:?}", binding.findings);
         let mark = binding.mark;
         if writes > 0 {
@@ -105,21 +118,34 @@ impl World {
         if writes > 1 {
             stream.side.mark = Some(mark);
             stream.side.epoch = mark.epoch;
+            if binding.archive_again {
+                stream.side.cursors = vec![0];
+            }
         }
         if writes > 2 {
-            archive.get_or_insert_default().mark = mark;
+            let archive = &mut archive.get_or_insert_default().side;
+            if archive.stream_created_at != stream.side.created_at {
+                archive.last.clear();
+            }
+            (archive.mark, archive.stream_created_at) = (mark, stream.side.created_at);
+            archive.last.values_mut().for_each(|last| *last = (*last).min(stream.side.heads[0].sequence));
         }
         if writes > 3 {
             side.mark = Some(mark);
             self.changed = false;
             if binding.ends_interrupted {
-                return self.start(writes - 4, records, counts);
+                return self.start(writes - 4, records, acts);
             }
-            self.run(records, counts);
+            if acts.saves {
+                // A copy in the middle of the run.
+                self.run(records / 2, acts);
+                self.saved = self.directory.clone();
+            }
+            self.run(records - if acts.saves { records / 2 } else { 0 }, acts);
         }
     }
 
-    fn run(&mut self, records: usize, counts: bool) {
+    fn run(&mut self, records: usize, acts: Acts) {
         let Directory { statistics: Some(statistics), stream: Some(stream), archive: Some(archive) } =
             &mut self.directory
         else {
@@ -131,13 +157,20 @@ impl World {
             head.sequence = next_sequence(head.sequence, stream.side.epoch);
             head.readings += 1;
             stream.records.push((head.sequence, self.records));
-            for numbers in [&mut statistics.numbers, &mut stream.numbers, &mut archive.numbers] {
-                assert!(numbers.insert(head.sequence), "{} was given twice", head.sequence);
+            for numbers in [&statistics.numbers, &stream.numbers, &archive.numbers] {
+                assert!(!numbers.contains(&head.sequence), "{} was given twice", head.sequence);
             }
+            stream.numbers.insert(head.sequence);
         }
-        if !counts {
+        if acts.archives {
+            archive.numbers.extend(&stream.numbers);
+            archive.side.last.insert(0, head.sequence);
+            stream.side.cursors = vec![head.sequence];
+        }
+        if !acts.counts {
             return;
         }
+        statistics.numbers.extend(&stream.numbers);
         let checkpoint = statistics.side.checkpoints[0].unwrap_or_default();
         let after = stream.records.iter().filter(|(sequence, _)| *sequence > checkpoint.sequence);
         statistics.counted.extend(after.map(|(_, record)| record));
@@ -185,7 +218,9 @@ proptest! {
         let mut world = World::default();
         for step in steps {
             match step {
-                Step::Start { writes, records, counts } => world.start(writes, records, counts),
+                Step::Start { writes, records, counts, archives, saves } => {
+                    world.start(writes, records, Acts { counts, archives, saves });
+                }
                 Step::Save => world.saved = world.directory.clone(),
                 Step::Restore(mask) => world.change(mask, &world.saved.clone()),
                 Step::Lose(mask) => world.change(mask, &Directory::default()),
@@ -216,7 +251,8 @@ fn each_finding_names_the_file_and_what_to_do() {
         (statistics(mark(1, 1)), stream(mark(1, 1)), mark(2, 2), "are older than the archive"),
         (new_statistics, new_stream, mark(1, 1), "stream.redb was lost"),
     ] {
-        let binding = bind(&statistics, &stream, archive, 3);
+        let archive = archive.map(|mark| ArchiveSide { mark, ..ArchiveSide::default() });
+        let binding = bind(&statistics, &stream, archive.as_ref(), 3);
         let texts: Vec<_> = binding.findings.iter().map(Finding::text).collect();
         assert!(texts.iter().any(|text| text.contains(finding)), "{finding}: {texts:?}");
         assert_eq!(binding.mark.epoch, 1, "{finding}");
@@ -232,8 +268,29 @@ fn trimmed_readings_that_were_never_counted_are_reported() {
     let head = Head { sequence: 9, readings: 90, trimmed_sequence: 4, trimmed_readings: 40, ..Head::default() };
     let mark = Some(Mark { run: 1, starts: 1, epoch: 0 });
     let stream = StreamSide { mark, heads: vec![head], ..StreamSide::default() };
-    let binding = bind(&statistics, &stream, mark, 3);
+    let archive = ArchiveSide { mark: mark.expect("a mark"), ..ArchiveSide::default() };
+    let binding = bind(&statistics, &stream, Some(&archive), 3);
     assert_eq!(binding.findings, [Finding::StatisticsLost, Finding::NotCounted(40)]);
     assert_eq!(binding.checkpoints, Some(vec![Place { sequence: 4, readings: 40 }]));
     assert_eq!(binding.accepted_offset, -40);
+}
+
+#[test]
+fn files_of_two_moments_of_one_run_are_told_apart() {
+    let mark = Mark { run: 1, starts: 1, epoch: 0 };
+    let head = Head { sequence: 9, readings: 9, trimmed_sequence: 4, trimmed_readings: 4, ..Head::default() };
+    let found = |checkpoint: u64, archived: u64, cursor: u64| {
+        let place = Place { sequence: checkpoint, readings: checkpoint };
+        let statistics =
+            StatisticsSide { mark: Some(mark), checkpoints: vec![Some(place)], ..StatisticsSide::default() };
+        let stream = StreamSide { mark: Some(mark), heads: vec![head], cursors: vec![cursor], ..StreamSide::default() };
+        let archive = ArchiveSide { mark, last: [(0, archived)].into(), ..ArchiveSide::default() };
+        bind(&statistics, &stream, Some(&archive), 3).findings
+    };
+    assert_eq!(found(4, 9, 9), []);
+    assert_eq!(found(9, 9, 6), []);
+    assert_eq!(found(10, 9, 9), [Finding::StreamOlder]);
+    assert_eq!(found(3, 9, 9), [Finding::StatisticsOlder, Finding::NotCounted(1)]);
+    assert_eq!(found(9, 10, 9), [Finding::DatabasesOlder]);
+    assert_eq!(found(9, 5, 6), [Finding::ArchiveOlder]);
 }

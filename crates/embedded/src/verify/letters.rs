@@ -124,8 +124,8 @@ fn check_file(transaction: &ReadTransaction, path: &Path) -> Result<(), StorageF
     Ok(())
 }
 
-/// A letter that was delivered again after a crash is copied again, with a later time and perhaps another reason; the
-/// database keeps the first.
+/// A letter whose batch is delivered again is copied again, with another time and perhaps another reason. After a kill
+/// between the copy and the database's commit, it is the database that has the later one.
 fn is_copy(stored: &[u8], copy: &DeadLetter, line: &[u8]) -> bool {
     if line == stored {
         return true;
@@ -139,5 +139,5 @@ fn is_copy(stored: &[u8], copy: &DeadLetter, line: &[u8]) -> bool {
         device_id: copy.device_id.clone(),
         ..stored.clone()
     };
-    again == *copy && copy.failed_at > stored.failed_at
+    again == *copy && copy.failed_at != stored.failed_at
 }

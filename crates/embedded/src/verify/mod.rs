@@ -93,11 +93,11 @@ pub fn verify(data_dir: &Path, check_device: &mut DeviceCheck<'_>) -> Result<Ver
     });
     verification.take(report);
     if let (Some(statistics), Some(stream)) = (statistics_side, stream_side) {
-        verification.check_marks(&statistics, &stream, &data_dir.join("archive"));
         let accepted = i128::from(verification.totals.accepted) + i128::from(statistics.accepted_offset);
         verification.totals.accepted = accepted.try_into().unwrap_or_default();
+        verification.check_totals();
+        verification.check_marks(&statistics, &stream, &data_dir.join("archive"));
     }
-    verification.check_totals();
     Ok(verification)
 }
 
@@ -114,7 +114,7 @@ impl Verification {
     /// What the next start would find about files that were lost or restored.
     fn check_marks(&mut self, statistics: &StatisticsSide, stream: &StreamSide, archive: &Path) {
         let archived = std::fs::read(archive.join(ARCHIVE_MARK)).ok().map(|text| marks::parse_mark(&text));
-        for finding in bind(statistics, stream, archived, 0).findings {
+        for finding in bind(statistics, stream, archived.as_ref(), 0).findings {
             let file = match finding {
                 Finding::StreamLost | Finding::StreamOlder => STREAM_FILE,
                 Finding::ArchiveLost | Finding::ArchiveOlder => "archive",

@@ -173,6 +173,26 @@ async fn a_second_run_copies_what_is_new_and_drops_what_was_merged() {
 }
 
 #[tokio::test]
+async fn a_damaged_original_costs_the_earlier_backup_nothing() {
+    let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let storage = open(folder.path());
+    fill(&storage).await;
+    back_up(&storage, target.path()).await.expect("a backup");
+    let copy = target.path().join("archive/curated/dt=2026-01-31/1.parquet");
+    let good = std::fs::read(&copy).expect("a copy");
+    let original = folder.path().join("archive/curated/dt=2026-01-31/1.parquet");
+    std::fs::write(&original, b"").expect("truncated");
+    let failed = back_up(&storage, target.path()).await.expect_err("a file that changed");
+    assert!(matches!(&failed, BackupError::Differs(why) if why.contains("1.parquet")), "{failed}");
+    assert_eq!(std::fs::read(&copy).expect("a copy"), good);
+    // No merged file has its rows.
+    std::fs::remove_file(&original).expect("removed");
+    let summary = back_up(&storage, target.path()).await.expect("a backup");
+    assert_eq!(summary.files_removed, 0);
+    assert_eq!(std::fs::read(&copy).expect("a copy"), good);
+}
+
+#[tokio::test]
 async fn a_stopped_run_leaves_the_earlier_backup_and_is_finished_later() {
     let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let storage = open(folder.path());

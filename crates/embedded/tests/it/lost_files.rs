@@ -197,6 +197,28 @@ async fn databases_older_than_the_archive_reuse_no_name() {
 }
 
 #[tokio::test]
+async fn databases_copied_before_the_archive_reuse_no_name() {
+    let (folder, copy) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let storage = open(folder.path());
+    put(&storage, 0..10).await;
+    process(&storage).await;
+    for file in ["stream.redb", "statistics.redb"] {
+        fs::copy(folder.path().join(file), copy.path().join(file)).expect("copied");
+    }
+    put(&storage, 10..20).await;
+    assert_eq!(archived(&storage).await, numbers(0..20));
+    storage.close().await;
+    fs::rename(folder.path().join("archive"), copy.path().join("archive")).expect("moved");
+
+    let storage = open(copy.path());
+    let [warning] = storage.warnings() else { panic!("{:?}", storage.warnings()) };
+    assert!(warning.contains("are older than the archive"), "{warning}");
+    put(&storage, 20..30).await;
+    assert_eq!(process(&storage).await, numbers(20..30));
+    assert_eq!(archived(&storage).await, numbers(0..30));
+}
+
+#[tokio::test]
 async fn a_lost_archive_gets_back_what_the_stream_still_has() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = open(folder.path());
