@@ -266,9 +266,9 @@ fn each_finding_names_the_file_and_what_to_do() {
 fn trimmed_readings_that_were_never_counted_are_reported() {
     let statistics = StatisticsSide { is_new: true, checkpoints: vec![None], ..StatisticsSide::default() };
     let head = Head { sequence: 9, readings: 90, trimmed_sequence: 4, trimmed_readings: 40, ..Head::default() };
-    let mark = Some(Mark { run: 1, starts: 1, epoch: 0 });
-    let stream = StreamSide { mark, heads: vec![head], ..StreamSide::default() };
-    let archive = ArchiveSide { mark: mark.expect("a mark"), ..ArchiveSide::default() };
+    let mark = Mark { run: 1, starts: 1, epoch: 0 };
+    let stream = StreamSide { mark: Some(mark), heads: vec![head], ..StreamSide::default() };
+    let archive = ArchiveSide { mark, ..ArchiveSide::default() };
     let binding = bind(&statistics, &stream, Some(&archive), 3);
     assert_eq!(binding.findings, [Finding::StatisticsLost, Finding::NotCounted(40)]);
     assert_eq!(binding.checkpoints, Some(vec![Place { sequence: 4, readings: 40 }]));
