@@ -52,6 +52,7 @@ pub use curated::{Uncurated, UncuratedState};
 pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
 pub use files::{rename_folder, write_file};
+pub use marks::archived_through;
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
 pub use shards::{counter_of, epoch_of, next_sequence};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};

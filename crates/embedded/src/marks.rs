@@ -1,7 +1,7 @@
 //! The marks of [`crate::binding`] as the files hold them, and whether a file was copied while it was in use.
 
 use crate::accounting::explained;
-use crate::archive::FileArchive;
+use crate::archive::{FileArchive, MARK as ARCHIVE_MARK};
 use crate::binding::{ArchiveSide, Binding, Finding, Mark, Place, StatisticsSide, StreamSide, bind};
 use crate::checkpoints;
 use crate::database::Database;
@@ -255,6 +255,14 @@ pub(crate) fn parse_mark(text: &[u8]) -> ArchiveSide {
         Some(ArchiveSide { mark, stream_created_at, last: last.collect::<Option<_>>()? })
     };
     parse().unwrap_or_default()
+}
+
+/// How far an archive of `up` goes, by its own mark: for each shard the end of its files' names before their numbers,
+/// `-CREATED-SHARD`, and the last sequence number. Empty where the archive has no mark.
+pub fn archived_through(archive: &Path) -> Vec<(String, u64)> {
+    let side = std::fs::read(archive.join(ARCHIVE_MARK)).map(|text| parse_mark(&text)).unwrap_or_default();
+    let of_shard = |(shard, last)| (format!("-{}-{}", side.stream_created_at, shard_id(shard)), last);
+    side.last.into_iter().map(of_shard).collect()
 }
 
 /// Whether the file is a copy of one that was in use: only then may its pages be of different moments.

@@ -3,7 +3,7 @@
 use super::report::Report;
 use super::{day_of, keys};
 use anyhow::Result;
-use embedded::{counter_of, epoch_of, next_sequence};
+use embedded::{archived_through, counter_of, epoch_of, next_sequence};
 use flate2::bufread::MultiGzDecoder;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -45,12 +45,22 @@ struct Content {
 
 /// Reads every file, and looks whether a shard's files follow each other without a gap.
 pub fn verify(archive: &Path, report: &mut Report) -> Result<()> {
+    // Before the files are listed: a running `up` writes the file first, then the mark.
+    let marked = archived_through(archive);
     let keys = keys(archive, "raw")?;
     let mut of_shards: BTreeMap<&str, Vec<(u64, u64, &str)>> = BTreeMap::new();
     for key in &keys {
         verify_file(archive, key, report);
         if let Some(Named { shard, first, last }) = named(key) {
             of_shards.entry(shard).or_default().push((first, last, key));
+        }
+    }
+    for (shard, last) in marked {
+        let files = of_shards.iter().filter(|(name, _)| name.ends_with(&shard)).flat_map(|(_, files)| files);
+        let found = files.map(|(_, last, _)| *last).max().unwrap_or_default();
+        if found < last {
+            let first = expected_after(found, last);
+            report.problem("raw", format!("records {first} to {last} of …{shard}, its newest, are in no file"));
         }
     }
     for files in of_shards.values_mut() {

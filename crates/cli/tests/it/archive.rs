@@ -134,6 +134,19 @@ fn what_is_damaged_or_missing_is_named_and_exits_1() {
 }
 
 #[test]
+fn missing_newest_raw_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(folder.path());
+    for missing in ["records 41 to 61 of ", "records 21 to 61 of ", "records 1 to 61 of "] {
+        fs::remove_file(raw_files(&archive).last().unwrap()).unwrap();
+        let (exit, report) = verify(&[], &archive);
+        let problems = problems(&report);
+        let [(file, problem)] = &problems[..] else { panic!("{problems:?}") };
+        assert!(exit == 1 && file == "raw" && problem.contains(missing), "{problem}");
+    }
+}
+
+#[test]
 fn a_damaged_dead_letter_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let folder = archive(directory.path());
