@@ -136,3 +136,24 @@ async fn waiting_readers_hear_of_records_put_after_the_disk_was_full() {
     );
     assert!(page.records.len() >= 3);
 }
+
+#[tokio::test]
+async fn a_database_removed_while_in_use_is_not_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Disk::new(folder.path());
+    let storage = open(folder.path(), &disk);
+    put(&storage, 0).await.expect("stored");
+    disk.full_after(0);
+    assert!(put(&storage, 1).await.is_err());
+    let (path, aside) = (folder.path().join("stream.redb"), folder.path().join("aside"));
+    std::fs::rename(&path, &aside).expect("moved");
+    disk.works_again();
+    let error = put(&storage, 2).await.expect_err("no file");
+    assert!(ports::with_causes(&error).contains("stream.redb was removed or replaced"), "{error:?}");
+    assert!(!path.exists());
+    // Another file in its place takes nothing either.
+    std::fs::copy(&aside, &path).expect("copied");
+    assert!(put(&storage, 3).await.is_err());
+    std::fs::rename(&aside, &path).expect("put back");
+    put(&storage, 4).await.expect("stored, without a restart");
+}

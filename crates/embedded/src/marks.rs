@@ -106,6 +106,8 @@ fn begin(transaction: &WriteTransaction, binding: &Binding, stream_created_at: u
     }
     let Some(places) = &binding.checkpoints else { return Ok(()) };
     let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
+    // Also those of shards that a new stream doesn't have.
+    checkpoints.retain(|_, _| false)?;
     for (shard, place) in places.iter().enumerate() {
         let sequence_number = SequenceNumber::from(place.sequence).to_be_bytes();
         // There are at most 65,535 shards.

@@ -94,6 +94,24 @@ async fn a_lost_stream_starts_an_epoch_and_skips_no_record() {
 }
 
 #[tokio::test]
+async fn a_lost_stream_may_come_back_with_fewer_shards() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = EmbeddedStorage::open(folder.path(), Options::default()).expect("opened");
+    let shards = storage.stream().list_shards().await.expect("shards");
+    for shard in &shards {
+        storage.checkpoints().save(&shard.id, 0.into()).await.expect("saved");
+    }
+    storage.close().await;
+    fs::remove_file(folder.path().join("stream.redb")).expect("removed");
+    let storage = open(folder.path());
+    put(&storage, 0..5).await;
+    assert_eq!(process(&storage).await, numbers(0..5));
+    storage.close().await;
+    let verification = embedded::verify(folder.path(), &mut |_, _, _| Vec::new()).expect("verified");
+    assert_eq!(verification.problems, []);
+}
+
+#[tokio::test]
 async fn an_older_stream_overwrites_nothing_in_the_archive() {
     let folder = tempfile::tempdir().expect("a folder");
     let (stream, copy) = (folder.path().join("stream.redb"), folder.path().join("copy"));
@@ -256,6 +274,23 @@ async fn a_torn_copy_of_a_file_in_use_is_refused_by_name() {
     let error = EmbeddedStorage::open(copy.path(), Options::default()).map(drop).expect_err("refused");
     assert!(matches!(&error, OpenError::Damaged { path, .. } if *path == stream), "{error:?}");
     assert!(error.to_string().contains("streamgauge backup"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    open(folder.path()).close().await;
+    for file in ["stream.redb", "statistics.redb"] {
+        let path = folder.path().join(file);
+        let good = fs::read(&path).expect("read");
+        for bytes in [&b"ten bytes!"[..], &[0; 8192], b"text ".repeat(2000).as_slice(), &good[..good.len() / 2]] {
+            fs::write(&path, bytes).expect("written");
+            let error = EmbeddedStorage::open(folder.path(), Options::default()).map(drop).expect_err("refused");
+            assert!(matches!(&error, OpenError::Damaged { path: named, .. } if *named == path), "{file}: {error:?}");
+        }
+        fs::write(&path, good).expect("restored");
+    }
+    assert_eq!(open(folder.path()).warnings(), [] as [String; 0]);
 }
 
 #[tokio::test]
