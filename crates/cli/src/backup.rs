@@ -1,7 +1,7 @@
 //! `streamgauge backup`: a copy of the whole pipeline, of a running `up` or of a data directory that no `up` uses.
 
 use crate::dlq::open_directory;
-use crate::endpoint::EndpointArgs;
+use crate::endpoint::{EndpointArgs, Pipeline, PipelineArgs};
 use crate::output::print;
 use crate::up::Holds;
 use anyhow::{Context, Result, bail};
@@ -18,27 +18,17 @@ pub struct Args {
     /// The folder to copy to: a new one, an empty one, or an earlier backup, which is brought up to date
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// The address of a running pipeline on this machine; without it and without --data-dir, http://127.0.0.1:8080
-    #[arg(long, value_name = "URL")]
-    endpoint: Option<String>,
-    /// The API key; without it, the one that `up` keeps in its data directory
-    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
-    /// The data directory to copy while no `up` uses it; with --endpoint, where its key is
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
 }
 
 /// Exits 0 with a whole, verified copy; any other end leaves a copy that the same command finishes.
 pub fn run(args: Args) -> Result<ExitCode> {
     let target = std::path::absolute(&args.target).context("the target")?;
     let bar = Bar::new();
-    let summary = match (&args.endpoint, &args.data_dir) {
-        (None, Some(directory)) => of_directory(directory, &target, &bar),
-        _ => {
-            let endpoint = EndpointArgs::new(args.endpoint.clone(), args.api_key.clone(), args.data_dir.clone());
-            of_running(&endpoint, &target, &bar)
-        }
+    let summary = match args.pipeline.pipeline() {
+        Pipeline::Directory(directory) => of_directory(directory, &target, &bar),
+        Pipeline::Running(endpoint) => of_running(&endpoint, &target, &bar),
     };
     bar.0.finish_and_clear();
     let text = report(&target, &summary?);

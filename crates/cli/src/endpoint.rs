@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use embedded::API_KEY_FILE;
 use producer::{Answer, Client, Endpoint};
 pub use redrive::printable;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:8080";
@@ -27,16 +27,43 @@ pub struct EndpointArgs {
     data_dir: PathBuf,
 }
 
-impl EndpointArgs {
-    /// As if given by flags.
-    pub fn new(endpoint: Option<String>, api_key: Option<String>, data_dir: Option<PathBuf>) -> Self {
-        EndpointArgs {
-            endpoint: endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned()),
-            api_key,
-            data_dir: data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+/// A pipeline of this machine: the one that runs, or with --data-dir alone one that doesn't.
+#[derive(clap::Args)]
+pub struct PipelineArgs {
+    /// The address of a running pipeline; without it and without --data-dir, http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The API key; without it, the one that `up` keeps in its data directory
+    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// The data directory to work on while no `up` does; with --endpoint, where its key is
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Where a pipeline is.
+pub enum Pipeline<'a> {
+    /// In a data directory that no `up` uses.
+    Directory(&'a Path),
+    /// Behind the address of its `up`.
+    Running(EndpointArgs),
+}
+
+impl PipelineArgs {
+    /// Which pipeline is meant.
+    pub fn pipeline(&self) -> Pipeline<'_> {
+        match (&self.endpoint, &self.data_dir) {
+            (None, Some(directory)) => Pipeline::Directory(directory),
+            (endpoint, data_dir) => Pipeline::Running(EndpointArgs {
+                endpoint: endpoint.clone().unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned()),
+                api_key: self.api_key.clone(),
+                data_dir: data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+            }),
         }
     }
+}
 
+impl EndpointArgs {
     /// The endpoint with its key.
     pub fn endpoint(&self) -> Result<Endpoint> {
         Ok(Endpoint::new(&self.endpoint, &self.key()?)?)

@@ -3,28 +3,21 @@
 use super::http::Http;
 use super::on_aws::OnAws;
 use super::on_disk::OnDisk;
-use crate::endpoint::EndpointArgs;
+use crate::endpoint::{Pipeline, PipelineArgs};
 use anyhow::{Result, bail};
 use embedded::{EmbeddedStorage, OpenError, Options};
 use redrive::{
     DeadLetters, FailedRecords, FetchedRecords, LambdaFailure, Outgoing, Page, PageRequest, PayloadOnly, QueueError,
     RedriveError, Redriver, StreamRedriver,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The queue: that of a running pipeline, with --data-dir alone that of a data directory which nobody uses, or with
 /// --queue-url one on AWS
 #[derive(clap::Args)]
 pub struct QueueArgs {
-    /// The address of a running pipeline; without it and without --data-dir, http://127.0.0.1:8080
-    #[arg(long, value_name = "URL")]
-    endpoint: Option<String>,
-    /// The API key; without it, the one that `up` keeps in its data directory
-    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
-    /// The data directory to work on while no `up` does; with --endpoint, where its key is
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
     /// The URL of the dead-letter queue on AWS
     #[arg(
         long,
@@ -51,12 +44,9 @@ impl QueueArgs {
             let on_aws = OnAws::open(queue_url, given(&self.stream), given(&self.archive_bucket)).await?;
             return Ok(Queue::Aws(Box::new(on_aws)));
         }
-        match (&self.endpoint, &self.data_dir) {
-            (None, Some(directory)) => Ok(Queue::Directory(open_directory(directory)?)),
-            _ => {
-                let endpoint = EndpointArgs::new(self.endpoint.clone(), self.api_key.clone(), self.data_dir.clone());
-                Ok(Queue::Endpoint(Http(endpoint.client()?)))
-            }
+        match self.pipeline.pipeline() {
+            Pipeline::Directory(directory) => Ok(Queue::Directory(open_directory(directory)?)),
+            Pipeline::Running(endpoint) => Ok(Queue::Endpoint(Http(endpoint.client()?))),
         }
     }
 }

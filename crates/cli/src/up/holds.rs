@@ -19,6 +19,7 @@ mod tests {
     use super::*;
     use curator::ParquetDelivery;
     use embedded::{ArchiveLimits, EmbeddedStorage, Options};
+    use ports::contract::statistics_store::bare_attributes;
     use ports::{
         ArchiveFolder as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _,
         Position, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry,
@@ -39,19 +40,7 @@ mod tests {
     }
 
     fn attributes() -> StatisticsAttributes {
-        StatisticsAttributes {
-            count: 1,
-            mean: Some(1.0),
-            median: Some(1.0),
-            standard_deviation: None,
-            minimum: Some(1.0),
-            maximum: Some(1.0),
-            mean_confidence_95: None,
-            anomaly_count: 0,
-            first_timestamp: None,
-            last_timestamp: None,
-            updated_at: Timestamp::UNIX_EPOCH,
-        }
+        StatisticsAttributes { mean: Some(1.0), ..bare_attributes(1) }
     }
 
     fn open(folder: &std::path::Path) -> EmbeddedStorage {

@@ -14,6 +14,7 @@ use aggregator::{Aggregator, KinesisBatch, Settings, event_record};
 use curator::{HistoryQuery, ParquetDelivery, device_history};
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
+use ports::contract::statistics_store::bare_attributes;
 use ports::{
     Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, Position,
     StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
@@ -191,19 +192,7 @@ async fn use_it(folder: &Path, clock: &Arc<SetClock>) -> Result<BTreeMap<String,
     let all = read_all(&storage, folder).await;
     let entry = StreamEntry { partition_key: "new".to_owned(), data: b"{}".to_vec() };
     let _ = text(storage.stream().put_records(vec![entry]).await.remove(0));
-    let attributes = StatisticsAttributes {
-        count: 1,
-        mean: Some(1.0),
-        median: Some(1.0),
-        standard_deviation: None,
-        minimum: Some(1.0),
-        maximum: Some(1.0),
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: clock.now(),
-    };
+    let attributes = StatisticsAttributes { mean: Some(1.0), updated_at: clock.now(), ..bare_attributes(1) };
     let item = StatisticsItem { revision: 1, attributes, state: vec![1] };
     let device_id = DeviceId::parse("new").unwrap();
     let _ = text(
