@@ -163,15 +163,16 @@ impl<'a> BitReader<'a> {
         u64::from_be_bytes(window) << (self.position % 8)
     }
 
-    fn skip(&mut self, bits: u32) -> Result<(), CorruptState> {
-        self.position += bits as usize;
+    /// Passes over bits.
+    pub(crate) fn skip(&mut self, bits: usize) -> Result<(), CorruptState> {
+        self.position += bits;
         if self.position > self.bytes.len() * 8 { Err(CorruptState::Truncated) } else { Ok(()) }
     }
 
     pub(crate) fn read(&mut self, bits: u32) -> Result<u64, CorruptState> {
         if (1..=57).contains(&bits) {
             let value = self.next_bits() >> (64 - bits);
-            self.skip(bits)?;
+            self.skip(bits as usize)?;
             return Ok(value);
         }
         let end = self.position + bits as usize;
@@ -210,7 +211,7 @@ impl<'a> BitReader<'a> {
             if parameter + zeros > longest.max(parameter) {
                 return Err(CorruptState::Invariant("a number is longer than its field allows"));
             }
-            self.skip(run.min(56))?;
+            self.skip(run.min(56) as usize)?;
             if run < 56 {
                 break;
             }
@@ -241,6 +242,12 @@ impl<'a> BitReader<'a> {
             return Err(CorruptState::Truncated);
         }
         (0..length).map(|_| self.read(8).map(|byte| byte as u8)).collect()
+    }
+
+    /// Ends the reading: what is left is the zeros that fill the last byte.
+    pub(crate) fn finish(mut self) -> Result<(), CorruptState> {
+        let left = self.remaining();
+        if left >= 8 || self.read(left as u32)? != 0 { Err(CorruptState::NotCanonical) } else { Ok(()) }
     }
 
     /// Bits not yet read.

@@ -79,44 +79,147 @@ pub(crate) fn write_identities(writer: &mut BitWriter, entries: &[Entry], distan
     }
 }
 
-/// Reads a run whose first timestamp is what `at_distance` makes of the distance written. Sorted, without repetition
-/// and within RFC 3339's years, or an error.
+/// Reads a whole run; see [`IdentityRun`].
 pub(crate) fn read_identities(
     reader: &mut BitReader<'_>,
     at_distance: impl FnOnce(i128) -> i128,
 ) -> Result<Vec<Entry>, CorruptState> {
-    let length = reader.read_number(32)?;
-    if length == 0 {
-        return Ok(Vec::new());
+    let mut run = IdentityRun::open(reader, at_distance)?;
+    let mut entries = Vec::with_capacity(run.left as usize);
+    while let Some(entry) = run.next()? {
+        entries.push(entry);
     }
-    if length * 16 > reader.remaining() as u128 {
-        return Err(CorruptState::Truncated);
-    }
-    let mut timestamp_ns = at_distance(reader.read_number(TIMESTAMP_BITS)? as i128);
-    let any = reader.read_bool()?;
-    let some = reader.read_bool()?;
-    let gaps = if length > 1 { Some(read_gaps(reader)?) } else { None };
-    let mut entries: Vec<Entry> = Vec::with_capacity(length as usize);
-    for index in 0..length {
-        if let (Some(gaps), true) = (&gaps, index > 0) {
-            let units = if gaps.divisor > 0 { reader.read_class_code(gaps.parameter, TIMESTAMP_BITS)? } else { 0 };
-            let over_least = units.checked_mul(gaps.divisor).ok_or(OUT_OF_RANGE)?;
-            let gap = over_least.checked_add(gaps.least).and_then(|gap| i128::try_from(gap).ok());
-            timestamp_ns = gap.and_then(|gap| timestamp_ns.checked_add(gap)).ok_or(OUT_OF_RANGE)?;
+    Ok(entries)
+}
+
+/// A run, read entry by entry: sorted, without repetition, within RFC 3339's years, and in the only form that
+/// [`write_identities`] gives it, or an error. The last is known once [`Self::next`] has answered `None`.
+pub(crate) struct IdentityRun<'r, 'a> {
+    reader: &'r mut BitReader<'a>,
+    left: u64,
+    first_ns: i128,
+    any: bool,
+    some: bool,
+    gaps: Option<Gaps>,
+    before: Option<Identity>,
+    seen: Seen,
+}
+
+/// What the entries read so far would have made [`write_identities`] say before them.
+#[derive(Default)]
+struct Seen {
+    with_event_id: bool,
+    without_event_id: bool,
+    /// Gaps over the least one, in units of the divisor: the least, the greatest common divisor, the bit lengths.
+    least: Option<u128>,
+    divisor: u128,
+    lengths: BitLengths,
+}
+
+impl<'r, 'a> IdentityRun<'r, 'a> {
+    /// Reads what comes before the entries. The first timestamp is what `at_distance` makes of the distance written.
+    pub(crate) fn open(
+        reader: &'r mut BitReader<'a>,
+        at_distance: impl FnOnce(i128) -> i128,
+    ) -> Result<Self, CorruptState> {
+        let left = reader.read_number(32)? as u64;
+        let empty = |reader| Self {
+            reader,
+            left,
+            first_ns: 0,
+            any: false,
+            some: false,
+            gaps: None,
+            before: None,
+            seen: Seen::default(),
+        };
+        if left == 0 {
+            return Ok(empty(reader));
         }
+        if left as usize * 16 > reader.remaining() {
+            return Err(CorruptState::Truncated);
+        }
+        let first_ns = at_distance(reader.read_number(TIMESTAMP_BITS)? as i128);
+        let any = reader.read_bool()?;
+        let some = reader.read_bool()?;
+        let gaps = if left > 1 { Some(read_gaps(reader)?) } else { None };
+        Ok(Self { first_ns, any, some, gaps, ..empty(reader) })
+    }
+
+    /// The first timestamp; the entries must be of the years that [`Self::next`] checks.
+    pub(crate) fn first_ns(&self) -> i128 {
+        self.first_ns
+    }
+
+    /// The last timestamp, where it follows from what comes before the entries: their gaps are all equal and not zero.
+    pub(crate) fn regular_last_ns(&self) -> Option<i128> {
+        let gap = match &self.gaps {
+            None => 0,
+            Some(gaps) if gaps.divisor == 0 && gaps.least > 0 => i128::try_from(gaps.least).ok()?,
+            Some(_) => return None,
+        };
+        let last_ns = gap.checked_mul(i128::from(self.left.checked_sub(1)?))?.checked_add(self.first_ns)?;
+        let is_in_range = EARLIEST_NS <= self.first_ns && last_ns <= LATEST_NS;
+        (!self.some && is_in_range).then_some(last_ns)
+    }
+
+    /// Passes over the entries of a run that has a [`Self::regular_last_ns`]: any bits are such entries.
+    pub(crate) fn skip_regular(self) -> Result<(), CorruptState> {
+        let bits = if self.any { 16 + 64 } else { 16 };
+        self.reader.skip(self.left as usize * bits)
+    }
+
+    /// The next entry.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, CorruptState> {
+        if self.left == 0 {
+            return if self.is_canonical() { Ok(None) } else { Err(CorruptState::NotCanonical) };
+        }
+        self.left -= 1;
+        let timestamp_ns = match self.before {
+            None => self.first_ns,
+            Some(before) => self.read_gap()?.and_then(|gap| before.timestamp_ns.checked_add(gap)).ok_or(OUT_OF_RANGE)?,
+        };
         if !(EARLIEST_NS..=LATEST_NS).contains(&timestamp_ns) {
             return Err(OUT_OF_RANGE);
         }
-        let value_check = reader.read(16)? as u16;
-        let has_event_id = if some { reader.read_bool()? } else { any };
-        let event_id_hash = if has_event_id { Some(reader.read(64)?) } else { None };
+        let value_check = self.reader.read(16)? as u16;
+        let has_event_id = if self.some { self.reader.read_bool()? } else { self.any };
+        let event_id_hash = if has_event_id { Some(self.reader.read(64)?) } else { None };
+        self.seen.with_event_id |= has_event_id;
+        self.seen.without_event_id |= !has_event_id;
         let identity = Identity { timestamp_ns, event_id_hash };
-        if entries.last().is_some_and(|(before, _)| *before >= identity) {
+        if self.before.is_some_and(|before| before >= identity) {
             return Err(CorruptState::Invariant("identities ascend"));
         }
-        entries.push((identity, value_check));
+        self.before = Some(identity);
+        Ok(Some((identity, value_check)))
     }
-    Ok(entries)
+
+    /// The gap to the next entry; `None` where it is out of range.
+    fn read_gap(&mut self) -> Result<Option<i128>, CorruptState> {
+        let Some(gaps) = &self.gaps else { return Ok(None) };
+        if gaps.divisor == 0 {
+            return Ok(i128::try_from(gaps.least).ok());
+        }
+        let units = self.reader.read_class_code(gaps.parameter, TIMESTAMP_BITS)?;
+        self.seen.least = Some(self.seen.least.map_or(units, |least| least.min(units)));
+        if self.seen.divisor != 1 {
+            self.seen.divisor = greatest_common_divisor(units, self.seen.divisor);
+        }
+        self.seen.lengths.add(units);
+        let over_least = units.checked_mul(gaps.divisor);
+        Ok(over_least.and_then(|gap| gap.checked_add(gaps.least)).and_then(|gap| i128::try_from(gap).ok()))
+    }
+
+    /// Whether what came before the entries is what these entries make of it.
+    fn is_canonical(&self) -> bool {
+        let Seen { with_event_id, without_event_id, least, divisor, lengths } = &self.seen;
+        let gaps_are = self.gaps.as_ref().is_none_or(|gaps| {
+            gaps.divisor == 0
+                || (*least == Some(0) && *divisor == 1 && lengths.best_parameter().0 == gaps.parameter)
+        });
+        gaps_are && self.any == *with_event_id && self.some == (*with_event_id && *without_event_id)
+    }
 }
 
 const OUT_OF_RANGE: CorruptState = CorruptState::Invariant("timestamps are of the years 0000 to 9999");

@@ -2,7 +2,7 @@
 
 use crate::bits::{BitReader, BitWriter};
 use crate::identity::{NANOSECONDS_PER_DAY, NANOSECONDS_PER_SECOND};
-use crate::identity_codec::{Entry, read_identities, write_identities};
+use crate::identity_codec::{Entry, IdentityRun, read_identities, write_identities};
 use crate::{CorruptState, Identity, UtcDay};
 
 const VERSION: u8 = 1;
@@ -27,7 +27,7 @@ impl LedgerPage {
     pub fn new(day: UtcDay, mut entries: Vec<(Identity, u16)>) -> Result<Self, CorruptState> {
         entries.sort_unstable();
         if entries.is_empty() {
-            return Err(CorruptState::Invariant("a ledger page is not empty"));
+            return Err(EMPTY);
         }
         if entries.iter().any(|(identity, _)| UtcDay::of(identity.timestamp_ns) != day) {
             return Err(CorruptState::Invariant("a ledger page holds one UTC day"));
@@ -101,13 +101,44 @@ impl LedgerPage {
 
     /// Reads what [`Self::encode`] wrote; any other bytes are an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptState> {
-        Self::check_version(bytes)?;
-        let mut reader = BitReader::new(bytes);
-        reader.read(8)?;
-        let day = UtcDay(reader.read(DAY_BITS)? as i32 + FIRST_DAY);
+        let (day, mut reader) = read_head(bytes)?;
         let entries = read_identities(&mut reader, |distance| day.start_ns() + distance)?;
-        let page = Self::new(day, entries)?;
-        if page.encode() == bytes { Ok(page) } else { Err(CorruptState::NotCanonical) }
+        reader.finish()?;
+        Self::new(day, entries)
+    }
+
+    /// Those of `wanted`, sorted, that are on an encoded page of `day`, with the checks of the values that they were
+    /// counted with. The page is read once and not held, whatever its size.
+    ///
+    /// # Errors
+    /// Wherever [`Self::decode`] is one, and for a page of another day: under this day's key it could not be found.
+    pub fn look_up(bytes: &[u8], day: UtcDay, wanted: &[Identity]) -> Result<Vec<(Identity, u16)>, CorruptState> {
+        let (of, mut reader) = read_head(bytes)?;
+        let mut run = IdentityRun::open(&mut reader, |distance| day.start_ns() + distance)?;
+        let (first_ns, mut last_ns) = (run.first_ns(), None);
+        let mut wanted = wanted.iter().peekable();
+        let mut found = Vec::new();
+        match run.regular_last_ns().filter(|last| wanted.peek().is_none_or(|least| least.timestamp_ns > *last)) {
+            Some(regular_last_ns) => {
+                run.skip_regular()?;
+                last_ns = Some(regular_last_ns);
+            }
+            None => {
+                while let Some((identity, check)) = run.next()? {
+                    while wanted.next_if(|wanted| **wanted < identity).is_some() {}
+                    if wanted.next_if(|wanted| **wanted == identity).is_some() {
+                        found.push((identity, check));
+                    }
+                    last_ns = Some(identity.timestamp_ns);
+                }
+            }
+        }
+        reader.finish()?;
+        let last_ns = last_ns.ok_or(EMPTY)?;
+        if of != day || UtcDay::of(first_ns) != day || UtcDay::of(last_ns) != day {
+            return Err(CorruptState::Invariant("a ledger page holds the UTC day of its key"));
+        }
+        Ok(found)
     }
 
     /// Pages of sorted entries: one per UTC day, more only where one would pass `max_page_bytes`; identities of one
@@ -134,6 +165,17 @@ impl LedgerPage {
             Self::split_day(day, &entries[cut..], max_page_bytes, pages);
         }
     }
+}
+
+const EMPTY: CorruptState = CorruptState::Invariant("a ledger page is not empty");
+
+/// A page's day, and the rest of its bytes.
+fn read_head(bytes: &[u8]) -> Result<(UtcDay, BitReader<'_>), CorruptState> {
+    LedgerPage::check_version(bytes)?;
+    let mut reader = BitReader::new(bytes);
+    reader.skip(8)?;
+    let day = UtcDay(reader.read(DAY_BITS)? as i32 + FIRST_DAY);
+    Ok((day, reader))
 }
 
 fn encode_page(day: UtcDay, entries: &[Entry]) -> Vec<u8> {

@@ -113,13 +113,40 @@ fn check_state(bytes: &[u8]) -> bool {
 fn check_page(bytes: &[u8]) -> bool {
     let page = match LedgerPage::decode(bytes) {
         Ok(page) => page,
-        Err(error) => return refused(&error, bytes, 1),
+        Err(error) => {
+            let day = bytes.get(1..4).map_or(0, |day| i128::from(u32::from_be_bytes([0, day[0], day[1], day[2]]) >> 2));
+            let day = UtcDay::of((day - 719_528) * 86_400_000_000_000);
+            let at = |timestamp_ns| Identity { timestamp_ns, event_id_hash: None };
+            for wanted in [&[][..], &[at(day.start_ns())], &[at(i128::MAX)]] {
+                assert!(LedgerPage::look_up(bytes, day, wanted).is_err(), "{error} of {bytes:?}");
+            }
+            return refused(&error, bytes, 1);
+        }
     };
     assert_eq!(page.encode(), bytes);
+    check_look_up(bytes, &page);
     assert!(page.len() > 0 && page.entries().is_sorted());
     assert!(page.entries().iter().all(|(identity, _)| UtcDay::of(identity.timestamp_ns) == page.day()));
     assert!(page.sort_key(1).starts_with(&LedgerPage::key_prefix(page.day())));
     true
+}
+
+/// What a look-up finds on a page is what the page holds: of its own identities and their neighbours, from any on.
+fn check_look_up(bytes: &[u8], page: &LedgerPage) {
+    let neighbours = |identity: Identity| {
+        let shifted = |by| Identity { timestamp_ns: identity.timestamp_ns + by, ..identity };
+        [shifted(-1), identity, Identity { event_id_hash: Some(5), ..identity }, shifted(1)]
+    };
+    let mut wanted: Vec<Identity> = page.entries().iter().flat_map(|(identity, _)| neighbours(*identity)).collect();
+    wanted.sort_unstable();
+    for from in [0, wanted.len() / 2, wanted.len() - 1, wanted.len()] {
+        let held = wanted[from..].iter().filter_map(|identity| Some((*identity, page.find(identity)?)));
+        let mut held: Vec<_> = held.collect();
+        held.dedup();
+        assert_eq!(LedgerPage::look_up(bytes, page.day(), &wanted[from..]), Ok(held), "{bytes:?} from {from}");
+    }
+    let next_day = UtcDay::of(page.day().start_ns() + 86_400_000_000_000);
+    assert!(LedgerPage::look_up(bytes, next_day, &[]).is_err(), "a page of another day");
 }
 
 #[test]
