@@ -207,10 +207,11 @@ impl DeviceState {
             && item_size(device_id, &self.summary(), state_bytes) > ITEM_BYTES
     }
 
-    /// Moves the whole window to ledger pages: one per UTC day, more only where one would pass `max_page_bytes`
-    /// encoded. Identities of one instant stay on one page, whatever its size. The floor rises to the latest instant
-    /// moved. Where the emptied item would leave no room for eight identities like the newest of these, the sketch
-    /// coarsens until it does.
+    /// Moves the window to ledger pages, all but its newest eighth, among which a reading that comes a little late is
+    /// found without a page: one page per UTC day, more only where one would pass `max_page_bytes` encoded. Identities
+    /// of one instant stay together, on one page whatever its size. The floor rises to the latest instant moved. Where
+    /// the emptied item would leave no room for eight identities like the newest of these, the sketch coarsens until it
+    /// does; the newest stay only where as much room is left beside them.
     pub fn spill(&mut self, device_id: &str, max_page_bytes: usize) -> Vec<LedgerPage> {
         self.spill_at_most(device_id, max_page_bytes, usize::MAX)
     }
@@ -220,27 +221,44 @@ impl DeviceState {
     /// then still be over.
     pub fn spill_at_most(&mut self, device_id: &str, max_page_bytes: usize, max_pages: usize) -> Vec<LedgerPage> {
         let entries = self.window.take();
-        let mut pages = LedgerPage::split(&entries, max_page_bytes);
+        let newest = self.make_room_for_more(device_id, &entries);
+        let mut pages = LedgerPage::split(&entries[..entries.len() - newest], max_page_bytes);
         pages.truncate(max_pages.max(1));
         if let Some(last) = pages.last() {
             self.floor_ns = self.floor_ns.max(Some(last.last_timestamp_ns()));
         }
         let moved = pages.iter().map(LedgerPage::len).sum::<usize>();
-        if moved < entries.len() {
-            self.window = Window::from_sorted(entries[moved..].to_vec());
-            return pages;
-        }
+        self.window = Window::from_sorted(entries[moved..].to_vec());
+        pages
+    }
+
+    /// Makes room in the item, whose window was emptied of `entries`, for more like them; answers how many of the newest
+    /// of them fit beside that room, of those that are an eighth of them and share no instant with the others.
+    fn make_room_for_more(&mut self, device_id: &str, entries: &[(Identity, u16)]) -> usize {
+        let newest = |count: usize| &entries[entries.len().saturating_sub(count)..];
         let room_for = |identities: usize| {
-            let newest = &entries[entries.len().saturating_sub(identities)..];
+            let newest = newest(identities);
             let mut window = DeviceState::new();
             window.window = Window::from_sorted(newest.to_vec());
             window.range_ns = self.range_ns;
             window.window_bytes() * identities.div_ceil(newest.len().max(1))
         };
         let (least, comfortable) = (room_for(LEAST_WINDOW), room_for(COMFORTABLE_WINDOW));
-        self.make_room(device_id, least + GROWTH_BYTES + self.frequent_growth_bytes(), 0);
+        let least = least + GROWTH_BYTES + self.frequent_growth_bytes();
+        self.make_room(device_id, least, 0);
         self.make_room(device_id, comfortable, COMFORTABLE_SKETCH_BYTES);
-        pages
+        let mut kept = entries.len() / 8;
+        while kept > 0 {
+            let moved_ns = entries[entries.len() - kept - 1].0.timestamp_ns;
+            let whole = entries.len() - entries.partition_point(|(identity, _)| identity.timestamp_ns <= moved_ns);
+            let mut with_them = self.clone();
+            with_them.window = Window::from_sorted(newest(whole).to_vec());
+            if with_them.item_size(device_id) + least <= ITEM_BYTES {
+                return whole;
+            }
+            kept /= 2;
+        }
+        0
     }
 
     /// What the table of frequent values may grow by while [`LEAST_WINDOW`] readings come.

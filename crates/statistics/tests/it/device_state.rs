@@ -35,9 +35,13 @@ fn a_spilled_window_stands_in_pages_and_the_item_fits() {
         state.count(&[reading]);
         recorded.push(reading.identity);
         if state.is_over("sensor-0001") {
+            let before = state.window_len();
             let pages = state.spill("sensor-0001", 100_000);
             assert!(!state.is_over("sensor-0001"));
-            assert_eq!((state.window_len(), state.floor_ns()), (0, Some(reading.identity.timestamp_ns)));
+            // Ten seconds apart, the newest eighth stays.
+            assert_eq!(state.window_len(), before / 8);
+            let floor = reading.identity.timestamp_ns - (before / 8) as i128 * 10 * SECOND;
+            assert_eq!(state.floor_ns(), Some(floor));
             paged.extend(pages);
         }
         let stored = state.encode();
@@ -210,7 +214,13 @@ fn readings_in_any_order_are_found_and_spill_to_their_own_days_once_each() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), pages.len(), "no two pages share a key");
-    assert_eq!(pages.iter().map(LedgerPage::len).sum::<usize>(), readings.len());
+    assert_eq!(pages.iter().map(LedgerPage::len).sum::<usize>() + state.window_len(), readings.len());
+    let floor = state.floor_ns();
+    checks.retain(|identity, check| {
+        let is_kept = Some(identity.timestamp_ns) > floor;
+        assert_eq!(state.find(identity), is_kept.then_some(*check));
+        !is_kept
+    });
     for page in &pages {
         assert!(page.entries().iter().all(|(identity, check)| checks.remove(identity) == Some(*check)));
     }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use statistics::{CountedReading, DeviceState, Identity, LedgerPage, QuantileSketch};
+use statistics::{CountedReading, DeviceState, Identity, LedgerPage, QuantileSketch, UtcDay};
 
 const SECOND: i128 = 1_000_000_000;
 
@@ -23,6 +23,13 @@ fn worked_example() -> DeviceState {
     state
 }
 
+/// Moves the whole window to pages: a spill keeps its newest eighth.
+fn empty_window(state: &mut DeviceState) {
+    while state.window_len() > 0 {
+        drop(state.spill("sensor", 100_000));
+    }
+}
+
 /// A full sketch, both floors, an anomaly, `event_id`s and readings before 1970.
 fn everything() -> DeviceState {
     let mut state = DeviceState::new();
@@ -30,23 +37,25 @@ fn everything() -> DeviceState {
         let value = 20.0 + ((index * index % 1_009) as f64).sqrt();
         state.count(&[reading(-2_000 * SECOND + index * SECOND / 2, value, (index % 3 == 0).then_some(index as u64))]);
         if index == 1_000 {
-            drop(state.spill("sensor", 100_000));
+            empty_window(&mut state);
         }
         if index == 2_000 || index == 4_999 {
             state.trim("sensor");
         }
     }
-    drop(state.spill("sensor", 100_000));
+    empty_window(&mut state);
     state.count(&[reading(499 * SECOND, 1e6, None), reading(500 * SECOND + 7, -0.0, Some(9))]);
     state
 }
 
-fn pages() -> Vec<LedgerPage> {
-    let mut state = DeviceState::new();
-    let regular = (0..50).map(|index| reading(1_795_305_600 * SECOND + index * 60 * SECOND, index as f64, None));
-    let named = (0..20u64).map(|index| reading(951_782_400 * SECOND + i128::from(index / 3) * 1_001, 1.0, Some(index)));
-    state.count(&regular.chain(named).collect::<Vec<_>>());
-    state.spill("sensor", 100_000)
+fn pages() -> [LedgerPage; 2] {
+    let page = |readings: &mut dyn Iterator<Item = CountedReading>| {
+        let entries: Vec<_> = readings.map(|reading| (reading.identity, reading.value_check)).collect();
+        LedgerPage::new(UtcDay::of(entries[0].0.timestamp_ns), entries).unwrap()
+    };
+    let named = |index: u64| reading(951_782_400 * SECOND + i128::from(index / 3) * 1_001, 1.0, Some(index));
+    let regular = |index: i128| reading(1_795_305_600 * SECOND + index * 60 * SECOND, index as f64, None);
+    [page(&mut (0..20).map(named)), page(&mut (0..50).map(regular))]
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -97,7 +106,7 @@ fn the_device_state_is_read_and_written_as_in_version_1() {
 #[test]
 fn a_state_whose_pages_expire_is_read_and_written_as_in_version_2() {
     let mut state = worked_example();
-    drop(state.spill("sensor", 100_000));
+    empty_window(&mut state);
     state.pages_expire_after(90 * 86_400);
     state.count(&[reading(1_795_305_700 * SECOND, 41.5, None)]);
     let description = format!("{:#?}\nexpired: {:?}\n", state.summary(), state.expired_floor_ns(i128::MAX / 2));
