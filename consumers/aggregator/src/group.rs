@@ -1,23 +1,25 @@
 //! One device's group: read, plan and write, until the whole of it is decided.
 
 use crate::decode::Group;
-use crate::plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
+use crate::plan::{CorruptPages, DayFound, Found, LookUps, Outcome, Plan, look_ups, plan};
 use crate::settings::{LedgerMode, Settings};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ports::{
-    Clock, ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore,
-    StoreError, WriteError,
+    Clock, ConfidenceInterval, DeviceWrite, LedgerKeys, LedgerPageItem, StatisticsAttributes, StatisticsItem,
+    StatisticsStore, StoreError, WriteError,
 };
-use statistics::{CorruptState, CountedReading, DeviceState, LedgerPage, UtcDay};
-use std::collections::BTreeSet;
+use statistics::{CorruptState, CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
+use std::collections::{BTreeMap, BTreeSet};
 use telemetry::{DeviceId, Timestamp};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 /// A ledger page outlives its retention by this much, so that no clock that is a little off loses it too early.
 const PAGE_EXPIRY_MARGIN_SECONDS: i64 = 24 * 3600;
 
-/// Days of one device that are read at once.
-const DAYS_AT_ONCE: usize = 8;
+/// Parts of the ledger that a batch holds at once: three megabytes of pages, and what they are wrapped in, are within
+/// the 8 MiB that its look-ups may take, however many devices and days they are of.
+const PARTS_AT_ONCE: usize = 3;
 
 /// A passing failure of one device's group: it will be delivered again.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ enum Written {
 
 /// A device's item as it was read.
 #[derive(Default)]
-struct Found {
+struct Stored {
     revision: Option<u64>,
     state: Option<DeviceState>,
 }
@@ -55,9 +57,15 @@ pub(crate) struct GroupWriter<'a, S, C> {
     pub store: &'a S,
     pub clock: &'a C,
     pub settings: &'a Settings,
+    parts: Semaphore,
 }
 
-impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
+impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
+    /// The writer of one batch.
+    pub fn new(store: &'a S, clock: &'a C, settings: &'a Settings) -> Self {
+        GroupWriter { store, clock, settings, parts: Semaphore::new(PARTS_AT_ONCE) }
+    }
+
     /// Plans and writes a device's group, in as many writes as it needs, until it is whole.
     pub async fn write_group(&self, group: &Group) -> Result<Vec<Outcome>, GroupFailure> {
         let mut outcomes = Vec::with_capacity(group.readings.len());
@@ -75,23 +83,23 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
     /// One read, plan and conditional write. The item is read before its pages, and the clock after them: the plan's
     /// proof rests on it.
     async fn write_prefix(&self, device_id: &DeviceId, readings: &[CountedReading]) -> Result<Written, GroupFailure> {
-        let Some(found) = self.read_item(device_id).await? else {
+        let Some(stored) = self.read_item(device_id).await? else {
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
-        let (reach, days) = days_to_read(found.state.as_ref(), readings, self.settings);
+        let (reach, look_ups) = look_ups(stored.state.as_ref(), readings, self.settings);
         let readings = &readings[..reach];
-        let pages = self.read_days(device_id, days).await?;
+        let found = self.look_up_days(device_id, look_ups).await?;
         let now = self.clock.now();
         let Plan { outcomes, state, pages } =
-            plan(device_id.as_str(), found.state.as_ref(), &pages, readings, now.as_nanosecond(), self.settings);
+            plan(device_id.as_str(), stored.state.as_ref(), &found, readings, now.as_nanosecond(), self.settings);
         let Some(next) = state else { return Ok(Written::Prefix(outcomes)) };
-        let Some(revision) = found.revision.unwrap_or(0).checked_add(1) else {
+        let Some(revision) = stored.revision.unwrap_or(0).checked_add(1) else {
             error!(device_id = device_id.as_str(), "stored revision is the last there is");
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
         let item = StatisticsItem { revision, attributes: attributes(&next, now), state: next.encode() };
         let pages = pages.iter().map(|page| self.page_item(page, revision)).collect();
-        let write = DeviceWrite { device_id: device_id.clone(), expected_revision: found.revision, item, pages };
+        let write = DeviceWrite { device_id: device_id.clone(), expected_revision: stored.revision, item, pages };
         match self.store.write(write).await {
             Ok(()) => Ok(Written::Prefix(outcomes)),
             Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),
@@ -100,10 +108,10 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
     }
 
     /// The item; `None` where it cannot be read as what it should be.
-    async fn read_item(&self, device_id: &DeviceId) -> Result<Option<Found>, GroupFailure> {
+    async fn read_item(&self, device_id: &DeviceId) -> Result<Option<Stored>, GroupFailure> {
         let item = match self.store.read_statistics(device_id).await {
             Ok(Some(item)) => item,
-            Ok(None) => return Ok(Some(Found::default())),
+            Ok(None) => return Ok(Some(Stored::default())),
             Err(StoreError::Corrupt(detail)) => {
                 error!(device_id = device_id.as_str(), detail, "stored item is corrupt");
                 return Ok(None);
@@ -112,7 +120,7 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         };
         let revision = Some(item.revision);
         match DeviceState::decode(&item.state) {
-            Ok(state) => Ok(Some(Found { revision, state: Some(state) })),
+            Ok(state) => Ok(Some(Stored { revision, state: Some(state) })),
             Err(CorruptState::NewerVersion { found, known }) => {
                 Err(failure(StoreError::NewerVersion { what: "stored state".to_owned(), found, known }))
             }
@@ -123,40 +131,53 @@ impl<S: StatisticsStore, C: Clock> GroupWriter<'_, S, C> {
         }
     }
 
-    async fn read_days(&self, device_id: &DeviceId, days: BTreeSet<UtcDay>) -> Result<Pages, GroupFailure> {
-        let read = |day| async move { Ok((day, self.read_day(device_id, day).await?)) };
-        futures::stream::iter(days).map(read).buffer_unordered(DAYS_AT_ONCE).try_collect().await
+    async fn look_up_days(&self, device_id: &DeviceId, look_ups: LookUps) -> Result<Found, GroupFailure> {
+        let look_up = |(day, wanted)| async move { Ok((day, self.look_up(device_id, day, wanted).await?)) };
+        futures::stream::iter(look_ups).map(look_up).buffer_unordered(PARTS_AT_ONCE).try_collect().await
     }
 
-    async fn read_day(&self, device_id: &DeviceId, day: UtcDay) -> Result<DayPages, GroupFailure> {
-        let items = match self.store.read_ledger(device_id, &LedgerPage::key_prefix(day)).await {
-            Ok(items) => items,
-            Err(StoreError::Corrupt(detail)) => {
-                error!(device_id = device_id.as_str(), %day, detail, "stored ledger page is corrupt");
-                return Ok(Err(CorruptPages));
+    /// Looks identities of one day up on its pages, which are read part by part; those that begin after the latest
+    /// of them are not read.
+    async fn look_up(
+        &self,
+        device_id: &DeviceId,
+        day: UtcDay,
+        wanted: BTreeSet<Identity>,
+    ) -> Result<DayFound, GroupFailure> {
+        let wanted: Vec<Identity> = wanted.into_iter().collect();
+        let Some(latest) = wanted.last() else { return Ok(Ok(BTreeMap::new())) };
+        let (first, last) = LedgerPage::keys_until(day, latest.timestamp_ns);
+        let keys = LedgerKeys { first, last };
+        let (mut found, mut after) = (BTreeMap::new(), None);
+        loop {
+            // Nobody closes this semaphore.
+            let _permit = self.parts.acquire().await.map_err(failure)?;
+            let part = match self.store.read_ledger(device_id, &keys, after.as_deref()).await {
+                Ok(part) => part,
+                Err(StoreError::Corrupt(detail)) => {
+                    error!(device_id = device_id.as_str(), %day, detail, "stored ledger page is corrupt");
+                    return Ok(Err(CorruptPages));
+                }
+                Err(error) => return Err(failure(error)),
+            };
+            for page in &part.pages {
+                match LedgerPage::look_up(&page.page, day, &wanted) {
+                    Ok(entries) => found.extend(entries),
+                    Err(CorruptState::NewerVersion { found, known }) => {
+                        let what = format!("stored ledger page `{}`", page.key);
+                        return Err(failure(StoreError::NewerVersion { what, found, known }));
+                    }
+                    Err(error) => {
+                        error!(device_id = device_id.as_str(), page.key, %error, "stored ledger page is corrupt");
+                        return Ok(Err(CorruptPages));
+                    }
+                }
             }
-            Err(error) => return Err(failure(error)),
-        };
-        let mut pages = Vec::with_capacity(items.len());
-        for item in items {
-            match LedgerPage::decode(&item.page) {
-                // A page that stands under another day's key would be looked for in vain.
-                Ok(page) if page.day() == day => pages.push(page),
-                Ok(_) => {
-                    error!(device_id = device_id.as_str(), key = item.key, "stored ledger page is of another day");
-                    return Ok(Err(CorruptPages));
-                }
-                Err(CorruptState::NewerVersion { found, known }) => {
-                    let what = format!("stored ledger page `{}`", item.key);
-                    return Err(failure(StoreError::NewerVersion { what, found, known }));
-                }
-                Err(error) => {
-                    error!(device_id = device_id.as_str(), key = item.key, %error, "stored ledger page is corrupt");
-                    return Ok(Err(CorruptPages));
-                }
+            after = part.next_after;
+            if after.is_none() {
+                return Ok(Ok(found));
             }
         }
-        Ok(Ok(pages))
     }
 
     fn page_item(&self, page: &LedgerPage, revision: u64) -> LedgerPageItem {

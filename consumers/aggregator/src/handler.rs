@@ -58,7 +58,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
         let mut failures = Failures::default();
-        let writer = &GroupWriter { store: &self.store, clock: &self.clock, settings: &self.settings };
+        let writer = &GroupWriter::new(&self.store, &self.clock, &self.settings);
         let results: Vec<_> = futures::stream::iter(groups)
             .map(|group| async move {
                 let outcomes = writer.write_group(&group).await;

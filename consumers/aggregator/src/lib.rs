@@ -17,5 +17,5 @@ mod settings;
 pub use event::{KinesisBatch, arrived_at, event_record};
 pub use group::attributes;
 pub use handler::{Aggregator, BatchReport, Handled};
-pub use plan::{CorruptPages, DayPages, Outcome, Pages, Plan, days_to_read, plan};
+pub use plan::{CorruptPages, DayFound, Found, LookUps, Outcome, Plan, look_ups, plan};
 pub use settings::{LedgerMode, Settings};

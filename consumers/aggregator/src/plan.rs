@@ -8,7 +8,7 @@
 //! 3. new, otherwise.
 //!
 //! The proof rests on the order of reading: the item first, then its pages. A page read before the item proves
-//! nothing, so [`Pages`] must come from reads that began after the item's read ended.
+//! nothing, so [`Found`] must come from reads that began after the item's read ended.
 
 use crate::settings::{LedgerMode, Settings};
 use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
@@ -33,16 +33,19 @@ pub enum Outcome {
     Corrupt,
 }
 
-/// The pages of one day, none where the day is empty.
-pub type DayPages = Result<Vec<LedgerPage>, CorruptPages>;
+/// What one day's pages hold of the identities that were looked up: the checks of their values.
+pub type DayFound = Result<BTreeMap<Identity, u16>, CorruptPages>;
 
 /// One of a day's pages cannot be read as what it should be, so that nothing is known of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a ledger page of this day is corrupt")]
 pub struct CorruptPages;
 
-/// The ledger pages that were read, by UTC day.
-pub type Pages = BTreeMap<UtcDay, DayPages>;
+/// What was found on the ledger pages, by UTC day.
+pub type Found = BTreeMap<UtcDay, DayFound>;
+
+/// The identities to look up on the ledger pages, by UTC day.
+pub type LookUps = BTreeMap<UtcDay, BTreeSet<Identity>>;
 
 /// What a device's group comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,19 +59,16 @@ pub struct Plan {
     pub pages: Vec<LedgerPage>,
 }
 
-/// How many readings of the group can be planned together, and the UTC days whose pages must be read for them, after
-/// the item. The days are as many as one write may hold pages: a backfill of years is not read before its first write.
-pub fn days_to_read(
-    state: Option<&DeviceState>,
-    group: &[CountedReading],
-    settings: &Settings,
-) -> (usize, BTreeSet<UtcDay>) {
-    let mut days = BTreeSet::new();
+/// How many readings of the group can be planned together, and which identities must be looked up for them, after the
+/// item was read. They are of as many days as one write may hold pages: a backfill of years is not read before its
+/// first write.
+pub fn look_ups(state: Option<&DeviceState>, group: &[CountedReading], settings: &Settings) -> (usize, LookUps) {
+    let mut look_ups = LookUps::new();
     let Some((state, floor)) = state.and_then(|state| Some((state, state.floor_ns()?))) else {
-        return (group.len(), days);
+        return (group.len(), look_ups);
     };
     if settings.ledger == LedgerMode::Window {
-        return (group.len(), days);
+        return (group.len(), look_ups);
     }
     for (reach, CountedReading { identity, .. }) in group.iter().enumerate() {
         let is_unledgered = state.unledgered_floor_ns().is_some_and(|lost| identity.timestamp_ns <= lost);
@@ -76,22 +76,22 @@ pub fn days_to_read(
             continue;
         }
         let day = UtcDay::of(identity.timestamp_ns);
-        if days.len() >= settings.pages_max.max(1) && !days.contains(&day) {
-            return (reach, days);
+        if look_ups.len() >= settings.pages_max.max(1) && !look_ups.contains_key(&day) {
+            return (reach, look_ups);
         }
-        days.insert(day);
+        look_ups.entry(day).or_default().insert(*identity);
     }
-    (group.len(), days)
+    (group.len(), look_ups)
 }
 
-/// Plans a device's group: `state` as read, `pages` read after it, `now_ns` from a clock read after the pages.
+/// Plans a device's group: `state` as read, `found` on pages read after it, `now_ns` from a clock read after them.
 ///
 /// The plan takes the longest prefix of the group, found by halving, that one write can hold; a single reading
 /// always fits.
 pub fn plan(
     device_id: &str,
     state: Option<&DeviceState>,
-    pages: &Pages,
+    found: &Found,
     group: &[CountedReading],
     now_ns: i128,
     settings: &Settings,
@@ -100,7 +100,7 @@ pub fn plan(
     let name = format!("{device_id}{:reserved$}", "", reserved = settings.item_bytes_reserved);
     let mut take = group.len();
     loop {
-        let plan = plan_prefix(&name, state, pages, &group[..take], now_ns, settings);
+        let plan = plan_prefix(&name, state, found, &group[..take], now_ns, settings);
         if take <= 1 || fits(&name, &plan, settings) {
             return plan;
         }
@@ -120,12 +120,12 @@ fn fits(device_id: &str, plan: &Plan, settings: &Settings) -> bool {
 fn plan_prefix(
     device_id: &str,
     state: Option<&DeviceState>,
-    pages: &Pages,
+    found: &Found,
     group: &[CountedReading],
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
-    let mut judge = Judge { state, pages, now_ns, settings, of_this_group: HashMap::new() };
+    let mut judge = Judge { state, found, now_ns, settings, of_this_group: HashMap::new() };
     let outcomes: Vec<Outcome> = group.iter().map(|reading| judge.outcome(reading)).collect();
     let counted: Vec<CountedReading> = group
         .iter()
@@ -155,7 +155,7 @@ fn plan_prefix(
 
 struct Judge<'a> {
     state: Option<&'a DeviceState>,
-    pages: &'a Pages,
+    found: &'a Found,
     now_ns: i128,
     settings: &'a Settings,
     of_this_group: HashMap<Identity, u16>,
@@ -185,9 +185,9 @@ impl Judge<'_> {
         if unledgered.is_some_and(|lost| timestamp_ns <= lost) {
             return Outcome::Late;
         }
-        match self.pages.get(&UtcDay::of(timestamp_ns)) {
-            Some(Ok(pages)) => {
-                if let Some(check) = pages.iter().find_map(|page| page.find(&reading.identity)) {
+        match self.found.get(&UtcDay::of(timestamp_ns)) {
+            Some(Ok(found)) => {
+                if let Some(check) = found.get(&reading.identity).copied() {
                     return same_identity(check, reading.value_check);
                 }
             }

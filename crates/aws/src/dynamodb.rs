@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError as InterceptError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
-use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use ports::{DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use telemetry::DeviceId;
@@ -152,33 +152,36 @@ impl StatisticsStore for DynamoDbStatisticsStore {
         answer.item.map(decode_statistics).transpose()
     }
 
-    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
-        let mut pages = Vec::new();
-        let mut start: Option<Attributes> = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("#device_id = :device_id AND begins_with(#item, :prefix)")
-                .expression_attribute_names("#device_id", "device_id")
-                .expression_attribute_names("#item", "item")
-                .expression_attribute_values(":device_id", AttributeValue::S(device_id.as_str().to_owned()))
-                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:Query", error)))?;
-            for item in answer.items.unwrap_or_default() {
-                pages.push(decode_page(item)?);
-            }
-            // An answer ends at 1 MB whatever is left, and then says where to read on.
-            start = answer.last_evaluated_key.filter(|key| !key.is_empty());
-            if start.is_none() {
-                return Ok(pages);
-            }
-        }
+    async fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
+        // An answer ends at 1 MB whatever is left, and then says where to read on.
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#device_id = :device_id AND #item BETWEEN :first AND :last")
+            .expression_attribute_names("#device_id", "device_id")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":device_id", AttributeValue::S(device_id.as_str().to_owned()))
+            .expression_attribute_values(":first", AttributeValue::S(keys.first.clone()))
+            .expression_attribute_values(":last", AttributeValue::S(keys.last.clone()))
+            .consistent_read(true)
+            .set_exclusive_start_key(after.map(|after| key(device_id, after)))
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:Query", error)))?;
+        let next_after = answer.last_evaluated_key.as_ref().filter(|key| !key.is_empty()).map(|key| {
+            let item = key.get("item").and_then(|item| item.as_s().ok());
+            item.cloned()
+                .ok_or_else(|| StoreError::Unavailable("dynamodb:Query: LastEvaluatedKey has no `item`".into()))
+        });
+        let next_after = next_after.transpose()?;
+        let pages = answer.items.unwrap_or_default().into_iter().map(decode_page).collect::<Result<_, _>>()?;
+        Ok(LedgerPart { pages, next_after })
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {

@@ -7,7 +7,9 @@ use crate::marks;
 use crate::statistics_journal::{ITEMS, META, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
 use crate::storage::DirectoryLock;
 use crate::writer::Writer;
-use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use ports::{
+    DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError,
+};
 use redb::{ReadTransaction, ReadableTableMetadata};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -106,10 +108,15 @@ impl StatisticsStore for EmbeddedStatisticsStore {
         item.map_err(unavailable)?.transpose()
     }
 
-    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
-        let (device, prefix) = (device_id.as_str().to_owned(), prefix.to_owned());
-        let pages = self.parts.read(move |transaction| read_pages(transaction, &device, &prefix));
-        pages.await.map_err(unavailable)?
+    async fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
+        let (device, keys, after) = (device_id.as_str().to_owned(), keys.clone(), after.map(str::to_owned));
+        let part = self.parts.read(move |transaction| read_part(transaction, &device, &keys, after.as_deref()));
+        part.await.map_err(unavailable)?
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
@@ -122,24 +129,30 @@ impl StatisticsStore for EmbeddedStatisticsStore {
     }
 }
 
-fn read_pages(
+fn read_part(
     transaction: &ReadTransaction,
     device: &str,
-    prefix: &str,
-) -> Result<Result<Vec<LedgerPageItem>, StoreError>, StorageFailure> {
-    let mut pages = Vec::new();
-    for stored in transaction.open_table(PAGES)?.range::<(&str, &str)>((device, prefix)..)? {
+    keys: &LedgerKeys,
+    after: Option<&str>,
+) -> Result<Result<LedgerPart, StoreError>, StorageFailure> {
+    let start = after.map_or(Bound::Included((device, keys.first.as_str())), |after| Bound::Excluded((device, after)));
+    let (mut part, mut bytes_read) = (LedgerPart::default(), 0);
+    let range = (start, Bound::Included((device, keys.last.as_str())));
+    for stored in transaction.open_table(PAGES)?.range::<(&str, &str)>(range)? {
         let (key, bytes) = stored?;
-        let (of, key) = key.value();
-        if of != device || !key.starts_with(prefix) {
+        let (_, key) = key.value();
+        let bytes = bytes.value();
+        bytes_read += key.len() + bytes.len();
+        if bytes_read > LEDGER_PART_BYTES && !part.pages.is_empty() {
+            part.next_after = part.pages.last().map(|page| page.key.clone());
             break;
         }
-        match decode_page(key, bytes.value()) {
-            Some(page) => pages.push(page),
-            None => return Ok(Err(unreadable(format!("ledger page `{key}` of device `{device}`"), bytes.value()))),
+        match decode_page(key, bytes) {
+            Some(page) => part.pages.push(page),
+            None => return Ok(Err(unreadable(format!("ledger page `{key}` of device `{device}`"), bytes))),
         }
     }
-    Ok(Ok(pages))
+    Ok(Ok(part))
 }
 
 pub(crate) fn unreadable_item(device: &str, bytes: &[u8]) -> StoreError {

@@ -1,7 +1,7 @@
 //! A statistics store that lets the dashboard see what was written.
 
 use crate::RecentActivity;
-use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use ports::{DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError};
 use std::future::Future;
 use std::sync::Arc;
 use telemetry::DeviceId;
@@ -31,9 +31,10 @@ impl<S: StatisticsStore> StatisticsStore for ObservedStatisticsStore<S> {
     fn read_ledger(
         &self,
         device_id: &DeviceId,
-        prefix: &str,
-    ) -> impl Future<Output = Result<Vec<LedgerPageItem>, StoreError>> + Send {
-        self.store.read_ledger(device_id, prefix)
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<LedgerPart, StoreError>> + Send {
+        self.store.read_ledger(device_id, keys, after)
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {

@@ -34,6 +34,6 @@ pub use event_stream::{
 pub use message_queue::{Message, MessageQueue, MessageQueueError};
 pub use panics::{ReadPanic, catch_panic};
 pub use statistics_store::{
-    ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError,
-    WriteError,
+    ConfidenceInterval, DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPageItem, LedgerPart, StatisticsAttributes,
+    StatisticsItem, StatisticsStore, StoreError, WriteError,
 };

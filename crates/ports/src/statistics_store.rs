@@ -62,6 +62,34 @@ pub struct LedgerPageItem {
     pub expires_at: Option<i64>,
 }
 
+/// Sort keys of ledger pages, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerKeys {
+    /// The least.
+    pub first: String,
+    /// The greatest.
+    pub last: String,
+}
+
+impl LedgerKeys {
+    /// All that begin with `prefix`, such as `ledger#<UTC day>#`. Keys are ASCII and hold no `~`.
+    pub fn starting_with(prefix: &str) -> Self {
+        LedgerKeys { first: prefix.to_owned(), last: format!("{prefix}~") }
+    }
+}
+
+/// Some of the ledger pages that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerPart {
+    /// In key order.
+    pub pages: Vec<LedgerPageItem>,
+    /// After which key there may be more; `None` at the end.
+    pub next_after: Option<String>,
+}
+
+/// About as many bytes of pages are read at once: what DynamoDB's Query answers at the most.
+pub const LEDGER_PART_BYTES: usize = 1 << 20;
+
 /// Everything one batch changes for one device: written whole or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceWrite {
@@ -83,13 +111,15 @@ pub trait StatisticsStore: Send + Sync {
         device_id: &DeviceId,
     ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send;
 
-    /// Every ledger page of the device whose key begins with `prefix` (`ledger#<UTC day>#`), in key order, strongly
-    /// consistent and complete: an error rather than a part.
+    /// The device's ledger pages whose keys are among `keys`, in key order and strongly consistent: those after `after`,
+    /// where a part before ended, or the first. A part holds as many as [`LEDGER_PART_BYTES`] have room for, at least
+    /// one; an error rather than less.
     fn read_ledger(
         &self,
         device_id: &DeviceId,
-        prefix: &str,
-    ) -> impl Future<Output = Result<Vec<LedgerPageItem>, StoreError>> + Send;
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<LedgerPart, StoreError>> + Send;
 
     /// Writes item and pages in one transaction, if the condition holds. Durable when it returns `Ok`.
     fn write(&self, write: DeviceWrite) -> impl Future<Output = Result<(), WriteError>> + Send;

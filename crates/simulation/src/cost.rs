@@ -9,8 +9,8 @@ use crate::size::{item_size, page_size, write_units};
 use aggregator::{Aggregator, Settings, event_record};
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use ports::{
-    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
-    StoreError, WriteError,
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem,
+    StatisticsStore, StoreError, WriteError,
 };
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,8 +63,8 @@ impl StatisticsStore for Scales {
         Ok(self.lock().item.clone())
     }
 
-    async fn read_ledger(&self, _: &DeviceId, _: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
-        Ok(Vec::new())
+    async fn read_ledger(&self, _: &DeviceId, _: &LedgerKeys, _: Option<&str>) -> Result<LedgerPart, StoreError> {
+        Ok(LedgerPart::default())
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {

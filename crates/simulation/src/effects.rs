@@ -6,7 +6,7 @@ use crate::oracle::{Guarantee, Verdict, broken};
 use crate::run::{Letter, Simulation};
 use crate::virtual_ports::{Operation, Reply, Request, injected};
 use aggregator::LedgerMode;
-use ports::{DeadLetter, DeadLetterError, DeviceWrite, StatisticsItem, StoreError, WriteError};
+use ports::{DeadLetter, DeadLetterError, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StoreError, WriteError};
 use telemetry::DeviceId;
 
 /// An item is one write unit at default settings.
@@ -55,9 +55,9 @@ impl Simulation<'_> {
                 let device = device.clone();
                 operation.reply = Some(Reply::Statistics(self.read_statistics(invocation, &device)));
             }
-            Request::ReadLedger(device, prefix) => {
-                let (device, prefix) = (device.clone(), prefix.clone());
-                self.read_ledger(operation, &device, &prefix);
+            Request::ReadLedger(device, keys, after) => {
+                let part = self.read_ledger(invocation, device, keys, after.as_deref());
+                operation.reply = Some(Reply::Ledger(part));
             }
             Request::Write(write) => {
                 let write = (**write).clone();
@@ -83,34 +83,30 @@ impl Simulation<'_> {
         self.table.read(device)
     }
 
-    fn read_ledger(&mut self, operation: &mut Operation, device: &DeviceId, prefix: &str) {
-        let invocation = operation.invocation;
-        self.tell(|s| format!("  invocation {invocation} reads the pages {prefix} of {}", s.name(device)));
-        if operation.torn.is_none() && self.strikes(Fault::LedgerReadFails) {
-            operation.reply = Some(Reply::Ledger(Err(StoreError::Unavailable(injected()))));
-            return;
+    fn read_ledger(
+        &mut self,
+        invocation: usize,
+        device: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
+        let from = after.unwrap_or(&keys.first);
+        self.tell(|s| {
+            format!("  invocation {invocation} reads the pages {from} to {} of {}", keys.last, s.name(device))
+        });
+        if self.strikes(Fault::LedgerReadFails) {
+            return Err(StoreError::Unavailable(injected()));
         }
-        let first = operation.torn.take();
-        let after = first.as_ref().and_then(|pages| pages.last()).map(|page| page.key.clone());
-        let mut pages = match self.table.read_ledger(device, prefix, after.as_deref()) {
-            Ok(pages) => pages,
-            Err(error) => {
-                operation.reply = Some(Reply::Ledger(Err(error)));
-                return;
-            }
-        };
-        if let Some(mut whole) = first {
-            whole.append(&mut pages);
-            pages = whole;
-        } else if pages.len() > 1 && self.strikes(Fault::LedgerReadTorn) {
+        let mut pages = self.table.read_ledger(device, keys, after)?;
+        let mut next_after = None;
+        if pages.len() > 1 && self.strikes(Fault::LedgerReadTorn) {
             // A query answers in parts, and others write between them.
             pages.truncate(pages.len() / 2);
-            operation.torn = Some(pages);
-            return;
+            next_after = pages.last().map(|page| page.key.clone());
         }
         self.invocations[invocation].found_pages |= !pages.is_empty();
         self.invocations[invocation].looked_up = true;
-        operation.reply = Some(Reply::Ledger(Ok(pages)));
+        Ok(LedgerPart { pages, next_after })
     }
 
     fn write(&mut self, invocation: usize, write: DeviceWrite) -> Result<Result<(), WriteError>, crate::Violation> {

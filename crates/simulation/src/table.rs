@@ -1,6 +1,6 @@
 //! The virtual table: conditional writes and transactions as DynamoDB makes them, with its limits.
 
-use ports::{DeviceWrite, LedgerPageItem, StatisticsItem, StoreError, WriteError};
+use ports::{DeviceWrite, LedgerKeys, LedgerPageItem, StatisticsItem, StoreError, WriteError};
 use std::collections::{BTreeMap, BTreeSet};
 use telemetry::DeviceId;
 
@@ -23,17 +23,17 @@ impl Table {
         Ok(self.items.get(device).cloned())
     }
 
-    /// The pages under `prefix`, in key order, from `after` on.
+    /// All the pages among `keys`, in key order, after `after`.
     pub fn read_ledger(
         &self,
         device: &DeviceId,
-        prefix: &str,
+        keys: &LedgerKeys,
         after: Option<&str>,
     ) -> Result<Vec<LedgerPageItem>, StoreError> {
-        let from = (device.clone(), after.unwrap_or(prefix).to_owned());
+        let from = (device.clone(), after.unwrap_or(&keys.first).to_owned());
         let mut pages = Vec::new();
         for ((owner, key), page) in self.pages.range(from..) {
-            if owner != device || !key.starts_with(prefix) {
+            if owner != device || *key > keys.last {
                 break;
             }
             if after == Some(key.as_str()) {

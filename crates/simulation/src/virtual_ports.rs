@@ -2,8 +2,8 @@
 //! again until the scheduler lets its answer arrive.
 
 use ports::{
-    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
-    StoreError, WriteError,
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem,
+    StatisticsStore, StoreError, WriteError,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use telemetry::{DeviceId, Timestamp};
 #[derive(Debug)]
 pub(crate) enum Request {
     ReadStatistics(DeviceId),
-    ReadLedger(DeviceId, String),
+    ReadLedger(DeviceId, LedgerKeys, Option<String>),
     Write(Box<DeviceWrite>),
     Send(Vec<DeadLetter>),
 }
@@ -24,7 +24,7 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Statistics(Result<Option<StatisticsItem>, StoreError>),
-    Ledger(Result<Vec<LedgerPageItem>, StoreError>),
+    Ledger(Result<LedgerPart, StoreError>),
     Written(Result<(), WriteError>),
     Sent(Vec<Result<(), DeadLetterError>>),
 }
@@ -35,8 +35,6 @@ pub(crate) struct Operation {
     pub id: u64,
     pub invocation: usize,
     pub request: Request,
-    /// The first half of a read that was torn in two.
-    pub torn: Option<Vec<LedgerPageItem>>,
     pub reply: Option<Reply>,
     pub arrived: bool,
     /// Nobody waits for the answer any more.
@@ -106,7 +104,6 @@ impl Future for Call {
                 id,
                 invocation,
                 request,
-                torn: None,
                 reply: None,
                 arrived: false,
                 orphan: false,
@@ -149,8 +146,13 @@ impl StatisticsStore for Virtual {
         }
     }
 
-    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
-        match self.call(Request::ReadLedger(device_id.clone(), prefix.to_owned())).await {
+    async fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
+        match self.call(Request::ReadLedger(device_id.clone(), keys.clone(), after.map(str::to_owned))).await {
             Reply::Ledger(result) => result,
             _ => unreachable!("the scheduler answers what was asked"),
         }

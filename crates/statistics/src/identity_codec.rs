@@ -177,7 +177,9 @@ impl<'r, 'a> IdentityRun<'r, 'a> {
         self.left -= 1;
         let timestamp_ns = match self.before {
             None => self.first_ns,
-            Some(before) => self.read_gap()?.and_then(|gap| before.timestamp_ns.checked_add(gap)).ok_or(OUT_OF_RANGE)?,
+            Some(before) => {
+                self.read_gap()?.and_then(|gap| before.timestamp_ns.checked_add(gap)).ok_or(OUT_OF_RANGE)?
+            }
         };
         if !(EARLIEST_NS..=LATEST_NS).contains(&timestamp_ns) {
             return Err(OUT_OF_RANGE);
@@ -215,8 +217,7 @@ impl<'r, 'a> IdentityRun<'r, 'a> {
     fn is_canonical(&self) -> bool {
         let Seen { with_event_id, without_event_id, least, divisor, lengths } = &self.seen;
         let gaps_are = self.gaps.as_ref().is_none_or(|gaps| {
-            gaps.divisor == 0
-                || (*least == Some(0) && *divisor == 1 && lengths.best_parameter().0 == gaps.parameter)
+            gaps.divisor == 0 || (*least == Some(0) && *divisor == 1 && lengths.best_parameter().0 == gaps.parameter)
         });
         gaps_are && self.any == *with_event_id && self.some == (*with_event_id && *without_event_id)
     }

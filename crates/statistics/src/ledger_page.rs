@@ -75,15 +75,17 @@ impl LedgerPage {
         format!("ledger#{day}#")
     }
 
+    /// The least and the greatest sort key of pages of `day` that may hold an instant of it up to `timestamp_ns`.
+    pub fn keys_until(day: UtcDay, timestamp_ns: i128) -> (String, String) {
+        let prefix = Self::key_prefix(day);
+        let last = format!("{prefix}{}~", time_of_day(timestamp_ns));
+        (prefix, last)
+    }
+
     /// The page's sort key: `ledger#<YYYY-MM-DD>#<first timestamp as HHMMSSnnnnnnnnn>#<revision, 20 digits>`, so that
     /// keys sort by first timestamp. `revision` is that of the write which the page is part of.
     pub fn sort_key(&self, revision: u64) -> String {
-        let within_day = self.first_timestamp_ns().rem_euclid(NANOSECONDS_PER_DAY);
-        let seconds = within_day / NANOSECONDS_PER_SECOND;
-        let nanoseconds = within_day % NANOSECONDS_PER_SECOND;
-        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        let prefix = Self::key_prefix(self.day);
-        format!("{prefix}{hours:02}{minutes:02}{seconds:02}{nanoseconds:09}#{revision:020}")
+        format!("{}{}#{revision:020}", Self::key_prefix(self.day), time_of_day(self.first_timestamp_ns()))
     }
 
     /// The page's bytes.
@@ -165,6 +167,14 @@ impl LedgerPage {
             Self::split_day(day, &entries[cut..], max_page_bytes, pages);
         }
     }
+}
+
+/// `HHMMSSnnnnnnnnn`.
+fn time_of_day(timestamp_ns: i128) -> String {
+    let within_day = timestamp_ns.rem_euclid(NANOSECONDS_PER_DAY);
+    let seconds = within_day / NANOSECONDS_PER_SECOND;
+    let nanoseconds = within_day % NANOSECONDS_PER_SECOND;
+    format!("{:02}{:02}{:02}{nanoseconds:09}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 const EMPTY: CorruptState = CorruptState::Invariant("a ledger page is not empty");

@@ -3,7 +3,7 @@
 use crate::support::{Memory, Record, Stopped, arrival, body, event};
 use aggregator::{Aggregator, Handled, LedgerMode, Settings};
 use ports::{
-    DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
+    DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore,
     StoreError, WriteError,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,12 +64,17 @@ impl StatisticsStore for &Odd {
         self.memory.read_statistics(device_id).await
     }
 
-    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
+    async fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         if self.unreadable_pages {
             return Err(StoreError::Corrupt("no attribute `page`".to_owned()));
         }
-        self.memory.read_ledger(device_id, prefix).await
+        self.memory.read_ledger(device_id, keys, after).await
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {

@@ -14,10 +14,10 @@ use aggregator::{Aggregator, KinesisBatch, Settings, event_record};
 use curator::{HistoryQuery, ParquetDelivery, device_history};
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
-use ports::contract::statistics_store::bare_attributes;
+use ports::contract::statistics_store::{bare_attributes, whole_ledger};
 use ports::{
-    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, Position,
-    StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
+    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, LedgerKeys,
+    Position, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -152,7 +152,10 @@ async fn read_all(storage: &EmbeddedStorage, folder: &Path) -> BTreeMap<String, 
     for device in DEVICES {
         let device_id = DeviceId::parse(device).unwrap();
         add(format!("item of {device}"), text(statistics.read_statistics(&device_id).await));
-        add(format!("ledger of {device}"), text(statistics.read_ledger(&device_id, "ledger#").await));
+        add(
+            format!("ledger of {device}"),
+            text(whole_ledger(&statistics, &device_id, &LedgerKeys::starting_with("ledger#")).await),
+        );
         let query = HistoryQuery { device_id, from: None, to: None };
         add(format!("history of {device}"), format!("{:?}", device_history(&archive, &query).map_err(with)));
     }

@@ -9,6 +9,7 @@ mod hostile;
 mod kill;
 #[cfg(feature = "aws")]
 mod kinesis;
+mod late;
 mod lost_files;
 #[cfg(feature = "aws")]
 mod ministack;

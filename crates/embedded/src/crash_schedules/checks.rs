@@ -4,7 +4,8 @@ use super::world::{World, name_of, names_in};
 use crate::shards::sequence_u64;
 use crate::{DeadLetterFilter, EmbeddedStorage};
 use flate2::read::GzDecoder;
-use ports::{Archive as _, Checkpoints as _, DeadLetter, EventStream as _, Position, StatisticsStore as _};
+use ports::contract::statistics_store::whole_ledger;
+use ports::{Archive as _, Checkpoints as _, DeadLetter, EventStream as _, LedgerKeys, Position};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
@@ -86,7 +87,9 @@ impl World {
         for (device, item) in storage.statistics().list(None, 100).await.expect("a list").devices {
             let acknowledged = self.known().revisions.get(device.as_str()).copied().unwrap_or(0);
             assert!((acknowledged..=acknowledged + 1).contains(&item.revision), "{device} at {}", item.revision);
-            let pages = storage.statistics().read_ledger(&device, "ledger#").await.expect("a read");
+            let pages = whole_ledger(&storage.statistics(), &device, &LedgerKeys::starting_with("ledger#"))
+                .await
+                .expect("a read");
             assert_eq!(pages.len() as u64, item.revision, "item and pages are written together");
             let names: Vec<String> = pages.iter().flat_map(|page| names_in(&page.page)).collect();
             assert_eq!(names.len() as u64, item.attributes.count);

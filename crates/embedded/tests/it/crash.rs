@@ -5,10 +5,10 @@
 
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, Options};
 use flate2::read::GzDecoder;
-use ports::contract::statistics_store::bare_attributes;
+use ports::contract::statistics_store::{bare_attributes, whole_ledger};
 use ports::{
-    Archive, Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, LedgerPageItem,
-    Position, StatisticsItem, StatisticsStore, StreamEntry,
+    Archive, Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, LedgerKeys,
+    LedgerPageItem, Position, StatisticsItem, StatisticsStore, StreamEntry,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -159,7 +159,9 @@ impl Acknowledged {
         for (device, item) in storage.statistics().list(None, 100).await.expect("a list").devices {
             let acknowledged = self.revisions.get(device.as_str()).copied().unwrap_or(0);
             assert!(item.revision >= acknowledged);
-            let pages = storage.statistics().read_ledger(&device, "ledger#").await.expect("a read");
+            let pages = whole_ledger(&storage.statistics(), &device, &LedgerKeys::starting_with("ledger#"))
+                .await
+                .expect("a read");
             assert_eq!(pages.len() as u64, item.revision, "item and pages are written together");
             counted += item.attributes.count;
             devices += 1;

@@ -3,7 +3,7 @@
 use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
 use ports::contract::statistics_store::bare_attributes;
 use ports::{
-    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
+    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerKeys, LedgerPageItem, StatisticsAttributes,
     StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
@@ -52,7 +52,8 @@ async fn storage_with(folder: &Path, devices: &[&str], versions: &[(&str, u8)]) 
 
 async fn refused(store: &EmbeddedStatisticsStore, name: &str) -> [StoreError; 2] {
     let item = store.read_statistics(&device(name)).await.expect_err("an item that cannot be read");
-    let pages = store.read_ledger(&device(name), "ledger#2026-01-31#").await.expect_err("a page that cannot be read");
+    let keys = LedgerKeys::starting_with("ledger#2026-01-31#");
+    let pages = store.read_ledger(&device(name), &keys, None).await.expect_err("a page that cannot be read");
     [item, pages]
 }
 

@@ -3,7 +3,7 @@
 use crate::support::memory::Fate;
 use crate::support::{JSON, KEY, Server, reading};
 use ports::{
-    DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError, WriteError,
+    DeviceWrite, LedgerKeys, LedgerPart, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError, WriteError,
 };
 use serde_json::json;
 use telemetry::{DeviceId, Timestamp};
@@ -264,8 +264,8 @@ impl StatisticsStore for Sink {
         Ok(None)
     }
 
-    async fn read_ledger(&self, _: &DeviceId, _: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
-        Ok(Vec::new())
+    async fn read_ledger(&self, _: &DeviceId, _: &LedgerKeys, _: Option<&str>) -> Result<LedgerPart, StoreError> {
+        Ok(LedgerPart::default())
     }
 
     async fn write(&self, _: DeviceWrite) -> Result<(), WriteError> {

@@ -1,7 +1,8 @@
 //! What every [`StatisticsStore`] does.
 
 use crate::{
-    ConfidenceInterval, DeviceWrite, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore, WriteError,
+    ConfidenceInterval, DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPageItem, StatisticsAttributes,
+    StatisticsItem, StatisticsStore, StoreError, WriteError,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use telemetry::{DeviceId, Timestamp};
@@ -70,7 +71,28 @@ async fn read<S: StatisticsStore>(store: &S, name: &str) -> Option<StatisticsIte
 }
 
 async fn ledger<S: StatisticsStore>(store: &S, name: &str, day: &str) -> Vec<LedgerPageItem> {
-    store.read_ledger(&device(name), &format!("ledger#{day}#")).await.expect("a read")
+    let keys = LedgerKeys::starting_with(&format!("ledger#{day}#"));
+    whole_ledger(store, &device(name), &keys).await.expect("a read")
+}
+
+/// All of a device's ledger pages among `keys`, part by part.
+///
+/// # Errors
+/// As [`StatisticsStore::read_ledger`].
+pub async fn whole_ledger<S: StatisticsStore>(
+    store: &S,
+    device_id: &DeviceId,
+    keys: &LedgerKeys,
+) -> Result<Vec<LedgerPageItem>, StoreError> {
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let part = store.read_ledger(device_id, keys, after.as_deref()).await?;
+        pages.extend(part.pages);
+        after = part.next_after;
+        if after.is_none() {
+            return Ok(pages);
+        }
+    }
 }
 
 fn assert_condition_failed(result: Result<(), WriteError>) {
@@ -174,6 +196,14 @@ pub async fn a_long_day_comes_back_complete<S: StatisticsStore>(store: &S) {
     }
     let expected: Vec<_> = (1..=6).flat_map(|revision| (0..20).map(move |n| revision * 100 + n)).map(large).collect();
     assert_eq!(ledger(store, "device-1", DAY).await, expected);
+    let (first, last) = (&expected[10].key, &expected[109].key);
+    let keys = LedgerKeys { first: first.clone(), last: last.clone() };
+    assert_eq!(whole_ledger(store, &device("device-1"), &keys).await.expect("a read"), expected[10..=109]);
+    let part = store.read_ledger(&device("device-1"), &keys, Some(first)).await.expect("a read");
+    let bytes: usize = part.pages.iter().map(|page| page.page.len()).sum();
+    assert!((1..=LEDGER_PART_BYTES).contains(&bytes), "a part of {bytes} bytes");
+    assert_eq!(part.next_after.as_ref(), part.pages.last().map(|page| &page.key), "there is more");
+    assert_eq!(part.pages, expected[11..11 + part.pages.len()]);
 }
 
 /// 99 pages and the item are one transaction.

@@ -5,8 +5,8 @@ use aggregator::KinesisBatch;
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use base64::Engine as _;
 use ports::{
-    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerPageItem, StatisticsItem, StatisticsStore,
-    StoreError, WriteError,
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPageItem, LedgerPart,
+    StatisticsItem, StatisticsStore, StoreError, WriteError,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -63,13 +63,24 @@ impl StatisticsStore for Memory {
         Ok(item)
     }
 
-    async fn read_ledger(&self, device_id: &DeviceId, prefix: &str) -> Result<Vec<LedgerPageItem>, StoreError> {
+    /// One page a part.
+    async fn read_ledger(
+        &self,
+        device_id: &DeviceId,
+        keys: &LedgerKeys,
+        after: Option<&str>,
+    ) -> Result<LedgerPart, StoreError> {
         if self.fault() != Fault::None {
             return Err(StoreError::Unavailable(lost()));
         }
         let table = self.table();
-        let of_device = table.pages.iter().filter(|((device, key), _)| device == device_id && key.starts_with(prefix));
-        Ok(of_device.map(|(_, page)| page.clone()).collect())
+        let is_asked = |key: &str| {
+            (keys.first.as_str()..=keys.last.as_str()).contains(&key) && after.is_none_or(|after| after < key)
+        };
+        let mut pages = table.pages.iter().filter(|((device, key), _)| device == device_id && is_asked(key));
+        let page = pages.next().map(|(_, page)| page.clone());
+        let next_after = page.as_ref().map(|page| page.key.clone());
+        Ok(LedgerPart { pages: page.into_iter().collect(), next_after })
     }
 
     async fn write(&self, write: DeviceWrite) -> Result<(), WriteError> {
