@@ -323,7 +323,7 @@ fn a_spill_is_rare_whatever_the_readings_are_like() {
     }
     let kinds: [(usize, &str, Make); 8] = [
         (26, "every 10 s, 2 decimals", |i, random| reading(after(i, 1, random), decimals(random))),
-        (26, "every 10 s, tied data", |i, random| reading(after(i, 1, random), (i % 5) as f64)),
+        (26, "every 10 s, five values", |i, random| reading(after(i, 1, random), (i % 5) as f64)),
         (26, "every 10 s, all digits", |i, random| reading(after(i, 1, random), random.normal())),
         (26, "jitter of 5 ms", |i, random| {
             reading(START + (i * 10_000 + random.below(6) as i128) * 1_000_000, decimals(random))

@@ -22,8 +22,10 @@ pub struct Pipeline {
     log: Arc<Mutex<String>>,
 }
 
+/// The program under test: the one built with the tests, or another, such as an optimised one.
 pub fn streamgauge() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
+    let other = std::env::var_os("STREAMGAUGE_BINARY");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into()));
     command.env_remove("STREAMGAUGE_API_KEY").env_remove("STREAMGAUGE_QUEUE_URL").stdin(Stdio::null());
     command
 }
