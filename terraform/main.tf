@@ -216,6 +216,8 @@ module "observability" {
   dashboard_template_path       = "${path.root}/../dashboards/cloudwatch/dashboard.json.tftpl"
   metrics_namespace             = var.metrics_namespace
   iterator_age_seconds_max      = var.iterator_age_seconds_max
+  batching_window_seconds       = var.maximum_batching_window_in_seconds
+  timeout_seconds               = var.aggregator_timeout_seconds
   archive_freshness_seconds_max = var.archive_buffering_interval_seconds + 600
   alarm_actions                 = var.alarm_actions
 }

@@ -66,6 +66,79 @@ run "alarms" {
   }
 }
 
+run "what_arrives_and_is_not_read_raises_an_alarm" {
+  command = plan
+
+  module {
+    source = "./modules/observability"
+  }
+
+  variables {
+    curator_function_name = "curator"
+  }
+
+  assert {
+    condition = jsonencode({
+      for watched, alarm in aws_cloudwatch_metric_alarm.not_invoked : watched => {
+        for query in alarm.metric_query : query.id => join(" ", concat(
+          [for text in [query.expression] : text if query.return_data == true],
+          [for metric in query.metric : join(" ", [metric.namespace, metric.metric_name, metric.stat, metric.period, join(",", [for name, value in metric.dimensions : "${name}=${value}"])])],
+        ))
+      }
+      }) == jsonencode({
+      aggregator-not-invoked = {
+        waiting = "FILL(IF(arrived > 0, 1) > IF(invoked > 0, 1), REPEAT)"
+        arrived = "AWS/Kinesis IncomingRecords Sum 300 StreamName=readings"
+        invoked = "AWS/Lambda Invocations Sum 300 FunctionName=aggregator"
+      }
+      curator-not-invoked = {
+        waiting = "FILL(IF(arrived > 0, 1) > IF(invoked > 0, 1), REPEAT)"
+        arrived = "AWS/DynamoDB ConsumedWriteCapacityUnits Sum 300 TableName=device-statistics"
+        invoked = "AWS/Lambda Invocations Sum 300 FunctionName=curator"
+      }
+    })
+    error_message = "Each function's invocations must be held against what arrives for it."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.not_invoked :
+      alarm.comparison_operator == "GreaterThanThreshold" && alarm.threshold == 0 && alarm.evaluation_periods == 3 && alarm.datapoints_to_alarm == 3
+    ])
+    error_message = "A batching window, or a record just before a period's end, must be no alarm."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.not_invoked : alarm.treat_missing_data == "ignore"])
+    error_message = "Silence must neither raise the alarm nor end it."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.not_invoked : tolist(alarm.alarm_actions) == var.alarm_actions && tolist(alarm.ok_actions) == var.alarm_actions
+    ])
+    error_message = "Alarms must tell those who asked."
+  }
+}
+
+run "long_batches_are_waited_for" {
+  command = plan
+
+  module {
+    source = "./modules/observability"
+  }
+
+  variables {
+    batching_window_seconds = 300
+    timeout_seconds         = 900
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.not_invoked["aggregator-not-invoked"].evaluation_periods == 9 && aws_cloudwatch_metric_alarm.not_invoked["aggregator-not-invoked"].datapoints_to_alarm == 9
+    error_message = "A batching window, the batch before and the batch itself must be no alarm."
+  }
+}
+
 run "dashboard" {
   command = plan
 
@@ -136,6 +209,11 @@ run "without_a_curator_nothing_shows_one" {
   assert {
     condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "FailedRows") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "FailedConversion") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "AWS/Athena")
     error_message = "What is not there must not be shown."
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.not_invoked) == ["aggregator-not-invoked"]
+    error_message = "What is not there must not be watched."
   }
 }
 

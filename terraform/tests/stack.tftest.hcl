@@ -120,6 +120,11 @@ run "without_a_curator_there_is_no_curated_data" {
   }
 
   assert {
+    condition     = [for watched in keys(module.observability.alarm_arns) : watched if endswith(watched, "-not-invoked")] == ["aggregator-not-invoked"]
+    error_message = "A stopped mapping must raise an alarm, and one that is not there none."
+  }
+
+  assert {
     condition     = output.athena_database_name == "streamgauge" && output.athena_workgroup_name == "streamgauge"
     error_message = "The archive must be there to be asked."
   }
@@ -134,6 +139,11 @@ run "a_curator_delivers_by_the_tables_schema" {
   assert {
     condition     = length(module.curator) == 1 && module.curator[0].function_name == "streamgauge-test-curator" && output.curated_delivery_stream_name == "streamgauge-test-curated"
     error_message = "There must be a curator."
+  }
+
+  assert {
+    condition     = can(module.observability.alarm_arns["curator-not-invoked"])
+    error_message = "The curator's mapping must not stop unnoticed."
   }
 
   assert {

@@ -81,6 +81,18 @@ variable "iterator_age_seconds_max" {
   default     = 300
 }
 
+variable "batching_window_seconds" {
+  description = "How long the aggregator's batches may wait to fill."
+  type        = number
+  default     = 1
+}
+
+variable "timeout_seconds" {
+  description = "How long one of its batches may take."
+  type        = number
+  default     = 60
+}
+
 variable "archive_freshness_seconds_max" {
   description = "How old a reading may be that is not yet archived; more than Firehose's buffering interval."
   type        = number
