@@ -79,7 +79,7 @@ run "what_arrives_and_is_not_read_raises_an_alarm" {
 
   assert {
     condition = jsonencode({
-      for watched, alarm in aws_cloudwatch_metric_alarm.not_invoked : watched => {
+      for watched, alarm in aws_cloudwatch_metric_alarm.unread : watched => {
         for query in alarm.metric_query : query.id => join(" ", concat(
           [for text in [query.expression] : text if query.return_data == true],
           [for metric in query.metric : join(" ", [metric.namespace, metric.metric_name, metric.stat, metric.period, join(",", [for name, value in metric.dimensions : "${name}=${value}"])])],
@@ -87,35 +87,40 @@ run "what_arrives_and_is_not_read_raises_an_alarm" {
       }
       }) == jsonencode({
       aggregator-not-invoked = {
-        waiting = "FILL(IF(arrived > 0, 1) > IF(invoked > 0, 1), REPEAT)"
+        waiting = "FILL(IF(arrived > 0, 1) > IF(read > 0, 1), REPEAT)"
         arrived = "AWS/Kinesis IncomingRecords Sum 300 StreamName=readings"
-        invoked = "AWS/Lambda Invocations Sum 300 FunctionName=aggregator"
+        read    = "AWS/Lambda Invocations Sum 300 FunctionName=aggregator"
+      }
+      archive-not-read = {
+        waiting = "FILL(IF(arrived > 0, 1) > IF(read > 0, 1), REPEAT)"
+        arrived = "AWS/Kinesis IncomingRecords Sum 300 StreamName=readings"
+        read    = "AWS/Firehose DataReadFromKinesisStream.Records Sum 300 DeliveryStreamName=archive"
       }
       curator-not-invoked = {
-        waiting = "FILL(IF(arrived > 0, 1) > IF(invoked > 0, 1), REPEAT)"
+        waiting = "FILL(IF(arrived > 0, 1) > IF(read > 0, 1), REPEAT)"
         arrived = "AWS/DynamoDB ConsumedWriteCapacityUnits Sum 300 TableName=device-statistics"
-        invoked = "AWS/Lambda Invocations Sum 300 FunctionName=curator"
+        read    = "AWS/Lambda Invocations Sum 300 FunctionName=curator"
       }
     })
-    error_message = "Each function's invocations must be held against what arrives for it."
+    error_message = "What is read must be held against what arrives."
   }
 
   assert {
     condition = alltrue([
-      for alarm in aws_cloudwatch_metric_alarm.not_invoked :
+      for alarm in aws_cloudwatch_metric_alarm.unread :
       alarm.comparison_operator == "GreaterThanThreshold" && alarm.threshold == 0 && alarm.evaluation_periods == 3 && alarm.datapoints_to_alarm == 3
     ])
     error_message = "A batching window, or a record just before a period's end, must be no alarm."
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.not_invoked : alarm.treat_missing_data == "ignore"])
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.unread : alarm.treat_missing_data == "ignore"])
     error_message = "Silence must neither raise the alarm nor end it."
   }
 
   assert {
     condition = alltrue([
-      for alarm in aws_cloudwatch_metric_alarm.not_invoked : tolist(alarm.alarm_actions) == var.alarm_actions && tolist(alarm.ok_actions) == var.alarm_actions
+      for alarm in aws_cloudwatch_metric_alarm.unread : tolist(alarm.alarm_actions) == var.alarm_actions && tolist(alarm.ok_actions) == var.alarm_actions
     ])
     error_message = "Alarms must tell those who asked."
   }
@@ -134,7 +139,7 @@ run "long_batches_are_waited_for" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.not_invoked["aggregator-not-invoked"].evaluation_periods == 9 && aws_cloudwatch_metric_alarm.not_invoked["aggregator-not-invoked"].datapoints_to_alarm == 9
+    condition     = aws_cloudwatch_metric_alarm.unread["aggregator-not-invoked"].evaluation_periods == 9 && aws_cloudwatch_metric_alarm.unread["aggregator-not-invoked"].datapoints_to_alarm == 9
     error_message = "A batching window, the batch before and the batch itself must be no alarm."
   }
 }
@@ -212,7 +217,7 @@ run "without_a_curator_nothing_shows_one" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.not_invoked) == ["aggregator-not-invoked"]
+    condition     = keys(aws_cloudwatch_metric_alarm.unread) == ["aggregator-not-invoked", "archive-not-read"]
     error_message = "What is not there must not be watched."
   }
 }

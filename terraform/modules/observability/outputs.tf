@@ -5,5 +5,5 @@ output "dashboard_name" {
 
 output "alarm_arns" {
   description = "The alarms, by what they watch."
-  value       = { for watched, alarm in merge(aws_cloudwatch_metric_alarm.this, aws_cloudwatch_metric_alarm.not_invoked) : watched => alarm.arn }
+  value       = { for watched, alarm in merge(aws_cloudwatch_metric_alarm.this, aws_cloudwatch_metric_alarm.unread) : watched => alarm.arn }
 }

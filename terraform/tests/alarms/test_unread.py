@@ -1,4 +1,4 @@
-"""What the alarms of functions that are not invoked do in time, by CloudWatch's documented rules of metric math.
+"""What the alarms of records that nobody reads do in time, by CloudWatch's documented rules of metric math.
 
 The expression is the one in terraform/modules/observability. Nothing here asks CloudWatch: how it really evaluates, only an
 account can show.
@@ -9,7 +9,7 @@ import pathlib
 import re
 import unittest
 
-TEXT = (pathlib.Path(__file__).resolve().parents[2] / "modules/observability/invocations.tf").read_text()
+TEXT = (pathlib.Path(__file__).resolve().parents[2] / "modules/observability/unread.tf").read_text()
 EXPRESSION = re.search(r'expression +\= "(FILL.*)"', TEXT)[1]
 PERIOD = 300
 # "CloudWatch attempts to retrieve a higher number of data points than the number specified": five where three are evaluated.
@@ -46,7 +46,7 @@ def FILL(series, filler):
     return Series(filled)
 
 
-def evaluated(now, periods, arrived, invoked):
+def evaluated(now, periods, arrived, read):
     """What the expression makes of the events that CloudWatch has at `now`, by periods that end there."""
 
     def summed(events):
@@ -58,7 +58,7 @@ def evaluated(now, periods, arrived, invoked):
         # A period without events has no value, rather than 0.
         return Series([count or None for count in counts])
 
-    names = {"IF": IF, "FILL": FILL, "REPEAT": REPEAT, "arrived": summed(arrived), "invoked": summed(invoked)}
+    names = {"IF": IF, "FILL": FILL, "REPEAT": REPEAT, "arrived": summed(arrived), "read": summed(read)}
     return eval(EXPRESSION, {"__builtins__": {}}, names).values
 
 
@@ -66,10 +66,10 @@ def states(until, periods, arrivals, invocations, duration=1):
     """Whether the alarm is raised, minute by minute."""
     arrived = [(at, at + DELAY) for at in arrivals]
     # An invocation counts for when it began, and is known when it has ended.
-    invoked = [(at, at + duration + DELAY) for at in invocations]
+    read = [(at, at + duration + DELAY) for at in invocations]
     raised = False
     for now in range(0, until, 60):
-        values = [value for value in evaluated(now, periods, arrived, invoked) if value is not None][-periods:]
+        values = [value for value in evaluated(now, periods, arrived, read) if value is not None][-periods:]
         # With less than that, one that is not breaching is enough for OK; else missing data decides, which is ignored.
         if len(values) == periods or not all(values):
             raised = len(values) == periods and all(values)
@@ -84,7 +84,7 @@ def periods_for(window, timeout):
     return 2 + math.ceil((window + 2 * timeout) / PERIOD)
 
 
-class NotInvoked(unittest.TestCase):
+class Unread(unittest.TestCase):
     def test_a_quiet_stream_is_no_alarm(self):
         self.assertEqual(raised_at(7200, 3, [], []), [])
 
