@@ -11,7 +11,7 @@ import { openLetter } from './letter.js';
 import { printable } from './printable.js';
 
 const OUTCOMES_SHOWN = 200;
-const ACTIONS = { send: 'would be sent', sent: 'sent', skip: 'left', refuse: 'refused', failed: 'failed' };
+const ACTIONS = { send: 'would be sent', sent: 'sent', skip: 'left', refuse: 'refused', gone: 'gone', failed: 'failed' };
 
 // What was previewed, word for word: nothing else is sent.
 const plan = { selection: null, totals: null, run: 0 };
@@ -41,11 +41,11 @@ function command({ set, all_reasons: all, ids, bodies }) {
 
 async function run(path, selected, key, progress) {
   const number = ++plan.run;
-  const totals = { letters: 0, sent: 0, readings: 0, skipped: 0, refused: 0, failed: 0 };
+  const totals = { letters: 0, sent: 0, readings: 0, skipped: 0, refused: 0, gone: 0, failed: 0 };
   const outcomes = [];
   for (let after = null, until; ;) {
     const answer = await postJson(path, { ...selected, ...(until && { until }), ...(after && { after }) }, key);
-    for (const name of Object.keys(totals)) totals[name] += answer.totals[name];
+    for (const name of Object.keys(totals)) totals[name] += answer.totals[name] ?? 0;
     outcomes.push(...answer.letters.slice(0, Math.max(0, OUTCOMES_SHOWN - outcomes.length)));
     until ??= answer.until;
     after = answer.next;
@@ -56,11 +56,12 @@ async function run(path, selected, key, progress) {
 }
 
 function describe(totals, done) {
-  const { letters, sent, readings, skipped, refused, failed } = totals;
+  const { letters, sent, readings, skipped, refused, gone, failed } = totals;
   if (letters === 0) return 'No dead letter is meant.';
   const parts = [`${formatWhole(sent)} ${done ? 'sent' : 'would be sent'} (${plural(readings, 'reading')})`];
   if (skipped) parts.push(`${formatWhole(skipped)} left`);
   if (refused) parts.push(`${formatWhole(refused)} refused`);
+  if (gone) parts.push(`${formatWhole(gone)} sent or deleted by another run`);
   if (failed) parts.push(`${formatWhole(failed)} failed`);
   return `${plural(letters, 'dead letter')}: ${parts.join(', ')}`;
 }
@@ -126,7 +127,8 @@ async function apply(event) {
       setText($('plan-totals'), `${describe(counted, true)} so far…`);
     });
     setText($('plan-totals'), `${describe(totals, true)}${stopped ? '; stopped, the rest is as it was' : ''}`);
-    showOutcomes(outcomes.filter((outcome) => outcome.action !== 'sent'), { letters: totals.letters - totals.sent });
+    const left = outcomes.filter(({ action }) => action !== 'sent' && action !== 'gone');
+    showOutcomes(left, { letters: totals.letters - totals.sent - totals.gone });
     $('apply').hidden = true;
     plan.selection = null;
   } catch (error) {

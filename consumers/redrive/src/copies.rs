@@ -55,7 +55,11 @@ pub(crate) async fn note_form<A: PutNew>(archive: &A, intent: &Intent) -> Result
 }
 
 /// Notes that letters, each with its day, went or were purged.
-pub(crate) async fn note_done<A: Archive>(archive: &A, letters: &[(String, String)]) -> Result<(), QueueError> {
+pub(crate) async fn note_done<A: Archive>(
+    archive: &A,
+    letters: &[(String, String)],
+    done: &mut Done,
+) -> Result<(), QueueError> {
     let mut days: BTreeMap<&str, String> = BTreeMap::new();
     for (id, day) in letters {
         let ids = days.entry(day).or_default();
@@ -64,6 +68,8 @@ pub(crate) async fn note_done<A: Archive>(archive: &A, letters: &[(String, Strin
     }
     for (day, ids) in days {
         let key = format!("redrive/done/dt={day}/{}.txt", hash(ids.as_bytes()));
+        // Before it is put: what this run noted, and failed to delete, is no other run's.
+        done.keys.insert(key.clone());
         archive.put(&key, ids.into_bytes()).await.map_err(unavailable)?;
     }
     Ok(())
@@ -84,7 +90,13 @@ fn first_day(since: Option<Timestamp>, now: Timestamp) -> String {
 
 /// Letters that went or were purged, as far as their copies or messages can be met.
 #[derive(Debug, Default)]
-pub(crate) struct Done(HashSet<String>);
+pub(crate) struct Done {
+    ids: HashSet<String>,
+    /// The objects that were read, or put by this process.
+    keys: HashSet<String>,
+    /// The first day whose objects are read.
+    from: String,
+}
 
 impl Done {
     /// Reads what is noted of letters that were given up in the time of [`open_copies`], or are in a queue still.
@@ -93,18 +105,28 @@ impl Done {
         since: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Self, QueueError> {
-        let mut done = HashSet::new();
         let from = first_day(since, now).min(first_day(None, now));
-        for key in dated_keys(archive, "redrive/done/", &from).await? {
+        let mut done = Done { from, ..Done::default() };
+        done.read_on(archive).await?;
+        Ok(done)
+    }
+
+    /// Reads what others have noted since.
+    pub(crate) async fn read_on<A: Archive>(&mut self, archive: &A) -> Result<(), QueueError> {
+        for key in dated_keys(archive, "redrive/done/", &self.from).await? {
+            if self.keys.contains(&key) {
+                continue;
+            }
             let ids = archive.get(&key).await.map_err(unavailable)?.unwrap_or_default();
-            done.extend(String::from_utf8_lossy(&ids).lines().map(str::to_owned));
+            self.ids.extend(String::from_utf8_lossy(&ids).lines().map(str::to_owned));
+            self.keys.insert(key);
         }
-        Ok(Done(done))
+        Ok(())
     }
 
     /// Whether the letter of this id went or was purged.
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.0.contains(&file_name(id))
+        self.ids.contains(&file_name(id))
     }
 }
 

@@ -227,6 +227,18 @@ impl Pass {
         false
     }
 
+    /// What becomes of a letter's intent where no note is needed: another run has done the letter, and its messages are
+    /// left over; or Lambda gave it up.
+    fn without_a_note(&mut self, id: &str) -> Option<Noted> {
+        if self.done.as_ref().is_some_and(|done| done.contains(id)) {
+            let entry = self.letters.remove(id).unwrap_or_default();
+            entry.receipts.keys().for_each(|message| drop(self.letter_of.remove(message)));
+            self.leftovers.extend(entry.receipts);
+            return Some(Noted::Gone);
+        }
+        self.letters.get(id).is_some_and(|entry| entry.is_failure).then_some(Noted::Noted)
+    }
+
     /// Keeps a letter for the window, if it is meant and no copy of it was met before.
     fn meet(&mut self, message: Option<Message>, letter: Letter, request: &PageRequest) -> bool {
         let id = letter.id().to_owned();
@@ -272,15 +284,16 @@ impl<M: MessageQueue, A: PutNew, C: Clock> DeadLetters for MessageLetters<M, A, 
 
     async fn delete(&self, receipts: Vec<String>) -> Result<u64, QueueError> {
         let mut pass = self.pass.lock().await;
+        let Pass { letters, done: noted, .. } = &mut *pass;
         let entries: Vec<(String, &Entry)> =
-            receipts.iter().filter_map(|id| Some((id.clone(), pass.letters.get(id)?))).collect();
+            receipts.iter().filter_map(|id| Some((id.clone(), letters.get(id)?))).collect();
         let done: Vec<(String, String)> =
             entries.iter().filter_map(|(id, entry)| Some((id.clone(), entry.day.clone()?))).collect();
         let messages: Vec<String> = entries.iter().flat_map(|(_, entry)| entry.receipts.values().cloned()).collect();
         let deleted = entries.len() as u64;
         // Of a letter that is done the message may still be there, and is found again. The other way round its copy would.
-        if let Some(archive) = self.archive() {
-            note_done(archive, &done).await?;
+        if let (Some(archive), Some(noted)) = (self.archive(), noted) {
+            note_done(archive, &done, noted).await?;
         }
         if !messages.is_empty() {
             self.messages.delete(messages).await.map_err(unavailable)?;
@@ -300,11 +313,17 @@ impl<M: MessageQueue, A: PutNew, C: Clock> Intents for MessageLetters<M, A, C> {
             let why = "the form in which a letter is sent is noted in the archive: give --archive-bucket";
             return Err(QueueError::Unavailable(why.into()));
         };
-        let pass = self.pass.lock().await;
-        let is_failure = |id: &str| pass.letters.get(id).is_some_and(|entry| entry.is_failure);
-        let noting = intents.into_iter().map(|intent| {
-            let needs_none = is_failure(&intent.id);
-            async move { if needs_none { Ok(Noted::Noted) } else { note_form(archive, &intent).await } }
+        let mut pass = self.pass.lock().await;
+        // Another run finds the letters held here among the copies, and may have sent or purged some.
+        if let Some(done) = &mut pass.done {
+            done.read_on(archive).await?;
+        }
+        let noting: Vec<_> = intents.into_iter().map(|intent| (pass.without_a_note(&intent.id), intent)).collect();
+        let noting = noting.into_iter().map(|(known, intent)| async move {
+            match known {
+                Some(noted) => Ok(noted),
+                None => note_form(archive, &intent).await,
+            }
         });
         futures::stream::iter(noting).buffered(CONCURRENCY).try_collect().await
     }

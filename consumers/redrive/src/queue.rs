@@ -104,8 +104,7 @@ pub enum Noted {
     Noted,
     /// The letter was, or may have been, sent in another form.
     OtherForm,
-    /// The letter is not in the queue any more: someone else has sent or deleted it. A queue that holds what it hands
-    /// out cannot tell, and need not.
+    /// The letter is not in the queue any more: someone else has sent or deleted it.
     Gone,
 }
 

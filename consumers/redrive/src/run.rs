@@ -54,6 +54,8 @@ pub enum Outcome {
     /// Others of its records are lost, as the text says: so many readings would go, or are in the stream; the letter
     /// stays.
     Lost(u64, String),
+    /// It left the queue meanwhile: another run sent or deleted it.
+    Gone,
     /// It could not be sent.
     Failed(RedriveError),
 }
@@ -80,6 +82,9 @@ pub struct Tally {
     /// Letters of which records are lost; they stay, and what was left of them went, or would go.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u64,
+    /// Letters that another run sent or deleted meanwhile.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub gone: u64,
     /// Letters that could not be sent.
     pub failed: u64,
 }
@@ -89,9 +94,9 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Tally {
-    /// Whether all went, or would go.
+    /// Whether all went, or would go, by this run or another.
     pub fn is_complete(&self) -> bool {
-        self.sent == self.letters
+        self.sent + self.gone == self.letters
     }
 
     fn add(&mut self, outcome: &Outcome) {
@@ -107,6 +112,7 @@ impl Tally {
                 self.lost += 1;
                 self.readings += readings;
             }
+            Outcome::Gone => self.gone += 1,
             Outcome::Failed(_) => self.failed += 1,
         }
     }
@@ -248,6 +254,7 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
                         outcome
                     }
                     Ok(()) => planned.outcome(Outcome::Sent),
+                    Err(RedriveError::Gone) => Outcome::Gone,
                     Err(error) => {
                         left.extend(planned.receipts);
                         Outcome::Failed(error)

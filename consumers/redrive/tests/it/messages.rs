@@ -3,8 +3,12 @@
 
 use crate::cloud::{Cloud, End, counted, dead_letter};
 use crate::support::{arrival, body, timestamp};
+use ports::StreamEntry;
 use proptest::prelude::*;
-use redrive::{Assignment, DeadLetters, Filter, Letter, Order, Outcome, PageRequest, ReasonCode, Repairs};
+use redrive::{
+    Assignment, DeadLetters, Filter, Letter, Order, Outcome, Outgoing, PageRequest, ReasonCode, RedriveError,
+    Redriver as _, Repairs, StreamRedriver,
+};
 use std::collections::BTreeSet;
 use telemetry::RejectReason;
 
@@ -155,6 +159,40 @@ fn without_the_note_a_letter_mended_in_two_ways_would_count_twice() {
     cloud.world().objects.retain(|key, _| !key.starts_with("redrive/forms/"));
     cloud.run(Repairs::default(), Filter::default(), None).unwrap();
     assert_eq!(counted(&cloud.count(), "d"), 2);
+}
+
+/// What two runs at once leave of `letters`: what the first sent, where the second did it all after the first had looked.
+fn redrive_while_another_run_does_all(cloud: &Cloud) -> Vec<Result<(), RedriveError>> {
+    let first = cloud.letters();
+    let look = PageRequest { limit: 100, ..PageRequest::default() };
+    let page = runtime().block_on(first.page(&look)).unwrap();
+    let (second, _) = cloud.run(Repairs::default(), Filter::default(), None).unwrap();
+    assert_eq!(second.sent as usize, page.letters.len(), "letters held elsewhere are found among the copies");
+    let outgoing = page.letters.into_iter().map(|held| Outgoing {
+        id: held.letter.id().to_owned(),
+        receipts: vec![held.receipt],
+        records: vec![StreamEntry { partition_key: "d".to_owned(), data: b"another form".to_vec() }],
+    });
+    let redriver = StreamRedriver { queue: &first, stream: cloud.clone() };
+    runtime().block_on(async {
+        let results = redriver.redrive(outgoing.collect()).await;
+        first.delete_leftovers().await.unwrap();
+        first.close().await.unwrap();
+        results
+    })
+}
+
+#[test]
+fn a_letter_that_another_run_sent_is_gone_and_is_not_sent_again() {
+    let cloud = Cloud::default();
+    fill(&cloud, 7, 2);
+    assert_eq!(redrive_while_another_run_does_all(&cloud), vec![Err(RedriveError::Gone); 7]);
+    let left = {
+        let world = cloud.world();
+        (world.stream.len(), world.messages.len())
+    };
+    assert_eq!(left, (7, 0));
+    assert_eq!(counted(&cloud.count(), "d"), 7);
 }
 
 #[test]

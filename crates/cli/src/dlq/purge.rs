@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use ports::{Clock as _, SystemClock};
 use redrive::{DeadLetters, Filter, Order, PageRequest, QueueError};
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Delete dead letters for good, after they are written to a file
@@ -45,7 +45,7 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
         return Ok(exit_code(false));
     }
     let mut file = LetterFile::create(&args.file)?;
-    let mut deleted = 0;
+    let (mut written, mut deleted) = (0, 0);
     let mut request = PageRequest { filter, order: Order::OldestFirst, limit: PAGE, after: None };
     loop {
         let page = queue.page(&request).await?;
@@ -53,6 +53,7 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
             page.letters.into_iter().map(|held| (held.letter, held.receipt)).unzip();
         file.write(&letters)?;
         file.sync()?;
+        written += receipts.len() as u64;
         if !receipts.is_empty() {
             deleted += queue.delete(receipts).await?;
         }
@@ -62,8 +63,16 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
         }
     }
     queue.delete_leftovers().await?;
-    eprintln!("streamgauge: {deleted} dead letters deleted; they stand in {}", args.file.display());
+    eprintln!("streamgauge: {}", summary(written, deleted, &args.file));
     Ok(exit_code(true))
+}
+
+fn summary(written: u64, deleted: u64, file: &Path) -> String {
+    let gone = match written.saturating_sub(deleted) {
+        0 => String::new(),
+        gone => format!("; so do {gone} that another run sent or deleted meanwhile"),
+    };
+    format!("{deleted} dead letters deleted; they stand in {}{gone}", file.display())
 }
 
 async fn count(queue: &Queue, filter: &Filter) -> Result<usize, QueueError> {
@@ -80,7 +89,7 @@ async fn count(queue: &Queue, filter: &Filter) -> Result<usize, QueueError> {
     }
 }
 
-fn confirmed(letters: usize, file: &std::path::Path) -> Result<bool> {
+fn confirmed(letters: usize, file: &Path) -> Result<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
         bail!("{letters} dead letters would be deleted for good: --yes does it where nobody can be asked");
@@ -91,4 +100,17 @@ fn confirmed(letters: usize, file: &std::path::Path) -> Result<bool> {
     let mut answer = String::new();
     input.read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_another_run_took_are_told_apart() {
+        let file = Path::new("f");
+        assert_eq!(summary(3, 3, file), "3 dead letters deleted; they stand in f");
+        let text = "1 dead letters deleted; they stand in f; so do 2 that another run sent or deleted meanwhile";
+        assert_eq!(summary(3, 1, file), text);
+    }
 }

@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use ports::SystemClock;
 use redrive::{
-    Assignment, Letter, Observer, Outcome, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines, printable_line,
+    Assignment, Letter, Observer, Outcome, RedriveError, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines,
+    printable_line,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -126,10 +128,11 @@ async fn run(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<(
     let options = RunOptions { rate: args.rate, future_tolerance: tolerance, ..options };
     let bar = if args.apply { progress::bar(queue, &options.filter).await? } else { ProgressBar::hidden() };
     let redriver = args.apply.then_some(queue);
-    let mut report = Report { bar, format: args.format, apply: args.apply, sent: 0 };
+    let mut report = Report { bar, format: args.format, sent: 0, failed: BTreeMap::new() };
     let run = Run { queue, redriver, failed_records: queue, clock: &SystemClock };
     let result = run.run(&options, &mut report).await;
     report.bar.finish_and_clear();
+    print(&report.more_failed())?;
     let tally = match result {
         Ok(tally) => tally,
         Err(error) if report.sent > 0 => {
@@ -159,17 +162,46 @@ fn totals(tally: &Tally, apply: bool) -> String {
     let Tally { letters, readings, skipped, refused, failed, .. } = tally;
     let went = tally.sent;
     let lost = if tally.lost > 0 { format!(", {} partly lost", tally.lost) } else { String::new() };
+    let gone = if tally.gone > 0 { format!(", {} sent or deleted by another run", tally.gone) } else { String::new() };
     format!(
-        "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused{lost}, {failed} failed{end}\n"
+        "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused{lost}{gone}, {failed} failed{end}\n"
     )
 }
 
-/// Says what becomes of each letter: of all in a dry run, and of those that did not go.
+/// The lines of one cause of failures in a table; further letters of it are counted.
+const LINES_PER_CAUSE: u64 = 20;
+
+/// Says what becomes of each letter: of all in a dry run, and of those that are still there.
 struct Report {
     bar: ProgressBar,
     format: Format,
-    apply: bool,
     sent: u64,
+    /// Cause -> letters that failed for it.
+    failed: BTreeMap<String, u64>,
+}
+
+impl Report {
+    /// Whether a line of a table says no more than the totals do, or than many lines before it.
+    fn is_left_out(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Sent(_) | Outcome::Gone => true,
+            Outcome::Failed(error) => {
+                let letters = self.failed.entry(error.to_string()).or_default();
+                *letters += 1;
+                *letters > LINES_PER_CAUSE
+            }
+            _ => false,
+        }
+    }
+
+    /// A line for each cause of which letters were left out.
+    fn more_failed(&self) -> String {
+        let more = self.failed.iter().filter(|(_, letters)| **letters > LINES_PER_CAUSE);
+        let line = |(why, letters): (&String, &u64)| {
+            format!("… and {} more failed: {}\n", letters - LINES_PER_CAUSE, printable_line(why))
+        };
+        more.map(line).collect()
+    }
 }
 
 impl Observer for Report {
@@ -181,10 +213,14 @@ impl Observer for Report {
             Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
             Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
             Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
+            Outcome::Gone => ("gone", None, Some(RedriveError::Gone.to_string())),
             Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
         };
         self.sent += u64::from(action == "sent");
         let (id, reason) = (letter.id(), letter.reason().as_str());
+        if self.format == Format::Table && self.is_left_out(outcome) {
+            return;
+        }
         let line = match self.format {
             Format::Json => {
                 let device = letter.device_id();
@@ -192,7 +228,6 @@ impl Observer for Report {
                     "readings": readings, "why": why});
                 line.to_string()
             }
-            Format::Table if self.apply && action == "sent" => return,
             Format::Table => {
                 let what = why.unwrap_or_else(|| match readings {
                     Some(1) => "1 reading".to_owned(),

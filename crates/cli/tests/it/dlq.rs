@@ -15,14 +15,14 @@ fn body(device: &str, second: u32, value: &str) -> String {
 }
 
 /// What a command says and how it ends.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let said = Said {
             code: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -33,27 +33,27 @@ impl Said {
         said
     }
 
-    fn ok(self) -> String {
+    pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{} {}", self.out, self.err);
         self.out
     }
 
-    fn json(self) -> Value {
+    pub fn json(self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
     }
 }
 
-fn dlq(up: &Pipeline, arguments: &[&str]) -> Said {
+pub fn dlq(up: &Pipeline, arguments: &[&str]) -> Said {
     let mut command = streamgauge();
     command.arg("dlq").args(arguments).args(["--endpoint", up.url(), "--api-key", up.key()]);
     Said::of(command.output().unwrap())
 }
 
-fn dlq_in(directory: &Path, arguments: &[&str]) -> Said {
+pub fn dlq_in(directory: &Path, arguments: &[&str]) -> Said {
     Said::of(streamgauge().arg("dlq").args(arguments).arg("--data-dir").arg(directory).output().unwrap())
 }
 
-fn put(up: &Pipeline, partition_key: &str, record: &[u8]) {
+pub fn put(up: &Pipeline, partition_key: &str, record: &[u8]) {
     let mut command = streamgauge();
     command.args(["put", "--endpoint", up.url(), "--api-key", up.key(), "--partition-key", partition_key, "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -72,7 +72,7 @@ fn id_of(up: &Pipeline, reason: &str) -> String {
     found[0]["id"].as_str().unwrap().to_owned()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

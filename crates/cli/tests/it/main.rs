@@ -4,6 +4,7 @@ mod archive;
 mod backup;
 mod curated;
 mod dlq;
+mod dlq_beside;
 mod documents;
 mod hostile;
 mod kill;

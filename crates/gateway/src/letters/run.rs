@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use ports::{Clock, EventStream};
 use redrive::{
-    Assignment, Filter, Letter, Observer, Outcome, PayloadOnly, QueueError, ReasonCode, Repairs, Run, RunOptions, Tally,
+    Assignment, Filter, Letter, Observer, Outcome, PayloadOnly, QueueError, ReasonCode, RedriveError, Repairs, Run,
+    RunOptions, Tally,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -74,6 +75,7 @@ impl Observer for Outcomes {
             Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
             Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
             Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
+            Outcome::Gone => ("gone", None, Some(RedriveError::Gone.to_string())),
             Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
         };
         self.0.push(LetterOutcome {
