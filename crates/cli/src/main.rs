@@ -8,6 +8,7 @@ mod mapping;
 mod output;
 mod put;
 mod send;
+mod signals;
 mod stats;
 mod up;
 mod verify;

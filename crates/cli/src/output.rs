@@ -13,6 +13,11 @@ pub enum Format {
     Json,
 }
 
+/// Writes a line for people. Where standard error is gone, as with a closed terminal, there is nobody to tell.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "streamgauge: {line}");
+}
+
 /// Prints text whose every part may be anyone's: no control character but the line feed gets through. `false` when
 /// nobody reads any more, as after `head`.
 pub fn print(text: &str) -> Result<bool> {

@@ -7,6 +7,7 @@ mod report;
 mod signals;
 
 use crate::endpoint::EndpointArgs;
+use crate::output::{print, say};
 use anyhow::Result;
 use bar::Bar;
 use clap::ValueEnum;
@@ -110,11 +111,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let posts = if args.kinesis.is_some() { "records" } else { "posts" };
     match args.format {
-        Format::Text => report::print_text(&summary, posts),
-        Format::Json => println!("{}", serde_json::to_string(&summary)?),
+        Format::Text => report::print_text(&summary, posts)?,
+        Format::Json => drop(print(&(serde_json::to_string(&summary)? + "\n"))?),
     }
     if let Some(halt) = &summary.halted {
-        eprintln!("streamgauge: {halt}");
+        say(&halt.to_string());
     }
     let all_done = summary.refused == 0 && summary.halted.is_none();
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -12,6 +12,8 @@ mod resend;
 mod show;
 mod tables;
 
+use crate::output::say;
+use crate::signals::Signals;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use queue::QueueArgs;
@@ -68,14 +70,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Ends early on a signal, so that what is held can be given back. Whatever was under way can be done again.
 async fn until_told_to_stop(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new()?;
     tokio::select! {
         result = work => return result,
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.first() => {}
     }
-    eprintln!("streamgauge: stopped; run it again to go on");
+    say("stopped; run it again to go on");
     Ok(exit_code(false))
 }
 

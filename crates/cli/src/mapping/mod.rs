@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Read a Kinesis stream and invoke a Lambda function with its batches, as Lambda's event source mapping does: for
-/// emulators of AWS whose mappings overlook batch item failures. Runs until Ctrl-C or SIGTERM, with region and credentials
+/// emulators of AWS whose mappings overlook batch item failures. Runs until Ctrl-C, SIGTERM or SIGHUP, with region and credentials
 /// as AWS tools find them. Needs a build with `--features aws`
 #[derive(clap::Args)]
 #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "parsed so that the help and every error are the same"))]

@@ -4,6 +4,7 @@ use super::Args;
 use super::checkpoint_file::{CheckpointFile, StreamIdentity};
 use super::invoked_function::InvokedFunction;
 use super::on_failure_bucket::OnFailureBucket;
+use crate::signals::Signals;
 use anyhow::{Context as _, Result, anyhow};
 use aws::{KinesisEventStream, S3Archive, aws_sdk_kinesis, aws_sdk_s3, check_sdk_config, load_sdk_config};
 use aws_sdk_lambda::config::http::HttpResponse;
@@ -17,7 +18,6 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How much longer than the function may take an answer is awaited.
@@ -44,7 +44,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Runs the mapping until Ctrl-C or SIGTERM, which lets what is in flight come to its end; a second one does not.
+/// Runs the mapping until Ctrl-C, SIGTERM or SIGHUP, which lets what is in flight come to its end; a second one does not.
 pub fn until_a_signal(args: &Args) -> Result<Summary> {
     let filter = crate::up::logging::filter("info")?;
     let is_terminal = std::io::stderr().is_terminal();
@@ -61,11 +61,7 @@ pub fn until_a_signal(args: &Args) -> Result<Summary> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let stopped = CancellationToken::new();
-        tokio::spawn(stop_at_a_signal(
-            signal(SignalKind::interrupt()).context("cannot listen for signals")?,
-            signal(SignalKind::terminate()).context("cannot listen for signals")?,
-            stopped.clone(),
-        ));
+        tokio::spawn(stop_at_a_signal(Signals::new()?, stopped.clone()));
         let metrics = Arc::new(Metrics::default());
         let partial_answers = Arc::new(AtomicU64::new(0));
         let mapping = mapping(args, metrics.clone(), partial_answers.clone()).await?;
@@ -74,17 +70,11 @@ pub fn until_a_signal(args: &Args) -> Result<Summary> {
     })
 }
 
-async fn stop_at_a_signal(mut interrupt: Signal, mut terminate: Signal, stopped: CancellationToken) {
-    for ends_now in [false, true] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if ends_now {
-            std::process::exit(1);
-        }
-        stopped.cancel();
-    }
+async fn stop_at_a_signal(mut signals: Signals, stopped: CancellationToken) {
+    signals.first().await;
+    stopped.cancel();
+    signals.second().await;
+    std::process::exit(1);
 }
 
 type Mapping = EventSourceMapping<KinesisEventStream, CheckpointFile, InvokedFunction, OnFailureBucket, SystemClock>;

@@ -15,6 +15,7 @@ mod screen;
 mod totals;
 mod view;
 
+use crate::signals::Signals;
 use aggregator::{Aggregator, Settings};
 use anyhow::Context as _;
 use embedded::{EmbeddedStorage, OpenError, Options};
@@ -29,7 +30,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use totals::Totals;
 use view::StorageView;
@@ -88,7 +88,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs the pipeline until Ctrl-C or SIGTERM.
+/// Runs the pipeline until Ctrl-C, SIGTERM or SIGHUP.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = screen::Screen::new();
     let held_back = logging::init(&screen)?;
@@ -146,7 +146,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
         tokio::spawn(screen::show(screen.clone(), storage.clone(), totals.clone(), url.clone(), rest.clone()));
     let fleet = background::Fleet::start(args.devices, args.rate, &url, &api_key)?;
 
-    signals.wait().await;
+    signals.first().await;
     tracing::info!("draining");
     tokio::select! {
         drained = async {
@@ -173,7 +173,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             curated::curate_once(&storage, &holds).await;
             anyhow::Ok(())
         } => drained,
-        () = signals.wait() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
+        () = signals.second() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
     }
 }
 
@@ -269,24 +269,4 @@ struct Ready<'a> {
     dashboard: String,
     api_key: &'a str,
     data_dir: PathBuf,
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -2,12 +2,13 @@
 //! elsewhere.
 
 use super::totals::Totals;
+use crate::output::say;
 use embedded::EmbeddedStorage;
 use gateway::Accounting;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::StatisticsItem;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 use telemetry::DeviceId;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,7 @@ impl Screen {
 /// Shows the pipeline until cancelled.
 pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url: String, cancelled: CancellationToken) {
     if !screen.is_live() {
-        say(&format!("dashboard at {url}/dashboard; SIGTERM or Ctrl-C drains and ends"));
+        say(&format!("dashboard at {url}/dashboard; SIGTERM, SIGHUP or Ctrl-C drains and ends"));
     }
     let interval = if screen.is_live() { DRAW_INTERVAL } else { LINE_INTERVAL };
     let mut before: Option<(Instant, u64)> = None;
@@ -80,11 +81,6 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url:
             () = cancelled.cancelled() => return,
         }
     }
-}
-
-/// A line for people. Where standard error is gone there is nobody to tell, and the pipeline goes on.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "streamgauge: {line}");
 }
 
 fn picture(url: &str, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {

@@ -16,6 +16,7 @@ mod lost_files;
 mod ministack;
 mod operations;
 mod rebuild;
+mod signals;
 mod support;
 mod unreadable_items;
 mod up;
