@@ -10,10 +10,12 @@ mod put;
 mod send;
 mod signals;
 mod stats;
+mod unused_flags;
 mod up;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -47,8 +49,17 @@ enum Command {
     Backup(backup::Args),
 }
 
+/// The command line; one that is wrong ends the program with exit code 2.
+fn parse() -> Cli {
+    let matches = Cli::command().get_matches();
+    if let Err(wrong) = unused_flags::check(&matches) {
+        Cli::command().error(ErrorKind::ArgumentConflict, wrong).exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match parse().command {
         Command::Up(args) => up::run(args),
         Command::Send(args) => send::run(args),
         Command::Put(args) => put::run(args),

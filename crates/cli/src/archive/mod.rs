@@ -33,7 +33,7 @@ enum Command {
 #[derive(clap::Args)]
 struct VerifyArgs {
     /// A copy of an archive, such as of the bucket; without it, the archive in the data directory
-    #[arg(value_name = "FOLDER")]
+    #[arg(conflicts_with = "data_dir", value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// The data directory of `up`, which may be running
     #[arg(long, default_value = "streamgauge-data", value_name = "DIR")]

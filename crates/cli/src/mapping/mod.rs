@@ -45,8 +45,8 @@ pub struct Args {
     /// Retries of a batch before its records are given up; without it, until it succeeds
     #[arg(long, value_name = "N", requires = "on_failure", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     maximum_retry_attempts: Option<u32>,
-    /// The bucket that keeps, under aws/lambda/, records that are given up
-    #[arg(long, value_name = "BUCKET")]
+    /// The bucket that keeps, under aws/lambda/, records that are given up, with --maximum-retry-attempts
+    #[arg(long, value_name = "BUCKET", requires = "maximum_retry_attempts")]
     on_failure: Option<String>,
     /// How to print the summary
     #[arg(long, value_enum, default_value_t = Format::Text)]

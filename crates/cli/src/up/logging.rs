@@ -130,11 +130,19 @@ impl Visit for Cause {
     fn record_f64(&mut self, _: &Field, _: f64) {}
 }
 
-/// The level of `STREAMGAUGE_LOG`, or this one.
+/// The levels of `STREAMGAUGE_LOG`.
+const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
+
+/// The level of `STREAMGAUGE_LOG`, or this one. Another word would be taken for a module's name, and nothing be logged.
 pub fn filter(default: &str) -> anyhow::Result<EnvFilter> {
-    let level = std::env::var("STREAMGAUGE_LOG").ok().filter(|level| !level.is_empty());
-    EnvFilter::try_new(level.as_deref().unwrap_or(default))
-        .context("STREAMGAUGE_LOG: must be a level: error, warn, info or debug")
+    let given = std::env::var_os("STREAMGAUGE_LOG").filter(|level| !level.is_empty());
+    if let Some(level) = &given
+        && !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known))
+    {
+        anyhow::bail!("STREAMGAUGE_LOG is {level:?}: must be error, warn, info or debug");
+    }
+    let level = given.as_ref().and_then(|level| level.to_str()).unwrap_or(default);
+    EnvFilter::try_new(level).context("the log's filter")
 }
 
 struct AboveScreen(Screen);

@@ -70,8 +70,8 @@ pub struct Args {
     /// Simulate a fleet of so many devices, which posts through the front door like anyone
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     devices: u32,
-    /// Readings per second of the simulated fleet; two a device by default
-    #[arg(long, value_name = "READINGS_PER_SECOND", value_parser = rate)]
+    /// Readings per second of the simulated fleet, with --devices; two a device by default
+    #[arg(long, value_name = "READINGS_PER_SECOND", requires = "devices", value_parser = rate)]
     rate: Option<f64>,
     /// How long the stream keeps what has been processed and archived
     #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]

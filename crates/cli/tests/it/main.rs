@@ -2,6 +2,7 @@
 
 mod archive;
 mod backup;
+mod command_line;
 mod curated;
 mod dlq;
 mod dlq_beside;

@@ -354,16 +354,3 @@ fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
     assert_eq!(up.wait().unwrap().code(), Some(0));
     assert_eq!(files(&directory.path().join("archive").join("raw")).len(), 1);
 }
-
-#[test]
-fn a_log_level_that_is_none_is_named_and_exits_2() {
-    let directory = tempfile::tempdir().unwrap();
-    let up = streamgauge()
-        .env("STREAMGAUGE_LOG", "inf=o=")
-        .args(["up", "--port", "0", "--data-dir"])
-        .arg(directory.path())
-        .output()
-        .unwrap();
-    assert_eq!(up.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&up.stderr).contains("STREAMGAUGE_LOG"));
-}
