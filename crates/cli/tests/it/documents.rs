@@ -1,6 +1,7 @@
 //! docs/configuration.md and the command say the same.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SHARED: [&str; 3] = ["--endpoint", "--api-key", "--data-dir"];
@@ -112,6 +113,65 @@ fn every_alarm_in_terraform_has_a_runbook_and_none_is_there_for_what_is_no_alarm
     }
     assert!(alarms.len() >= 25, "{alarms:?}");
     assert_eq!(documented, alarms.iter().map(String::as_str).collect());
+}
+
+/// The product's sources under a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_str().unwrap();
+        if entry.is_dir() {
+            // Models of the product, and what only tests use.
+            let is_product = !["tests", "benches", "examples", "simulation", "testing", "target"].contains(&name);
+            is_product.then(|| sources(&entry, found));
+        } else if name.ends_with(".rs") && !name.ends_with("_tests.rs") {
+            found.push(entry);
+        }
+    }
+}
+
+/// The text literals of a macro's arguments, from after its opening parenthesis.
+fn literals(code: &str) -> Vec<String> {
+    let (mut literals, mut text, mut depth, mut characters) = (Vec::new(), None::<String>, 1, code.chars());
+    while let Some(character) = characters.next().filter(|_| depth > 0) {
+        match (&mut text, character) {
+            (Some(_), '"') => literals.extend(text.take()),
+            (Some(text), '\\') => text.extend(characters.next()),
+            (Some(text), _) => text.push(character),
+            (None, '"') => text = Some(String::new()),
+            (None, '(') => depth += 1,
+            (None, ')') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    literals
+}
+
+/// The longest part without placeholders of each message that is logged as a warning or an error.
+fn logged_in(code: &str) -> Vec<String> {
+    let code = code.split("#[cfg(test)]\nmod ").next().unwrap();
+    let calls = ["warn!(", "error!("].into_iter().flat_map(|call| code.split(call).skip(1));
+    let messages = calls.filter_map(|call| literals(call).pop());
+    let fixed = messages.map(|message| {
+        let head = message.split(';').next().unwrap().to_owned();
+        let parts = head.split('{').map(|part| part.split_once('}').map_or(part, |(_, after)| after).trim());
+        parts.max_by_key(|part| part.len()).unwrap_or_default().to_owned()
+    });
+    // A message that is made elsewhere, as a warning of the storage, has no words here.
+    fixed.filter(|part| !part.is_empty()).collect()
+}
+
+#[test]
+fn every_warning_and_error_of_the_log_has_a_row() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let document = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let document = document.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut files = Vec::new();
+    ["crates", "consumers", "producer"].iter().for_each(|folder| sources(&root.join(folder), &mut files));
+    let logged: BTreeSet<String> =
+        files.iter().flat_map(|file| logged_in(&std::fs::read_to_string(file).unwrap())).collect();
+    assert!(logged.len() >= 40, "{logged:?}");
+    let missing: Vec<_> = logged.iter().filter(|message| !document.contains(message.as_str())).collect();
+    assert!(missing.is_empty(), "docs/operations.md has no row for {missing:#?}");
 }
 
 #[test]
