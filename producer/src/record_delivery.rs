@@ -52,9 +52,9 @@ impl<P: PutRecords> RecordDelivery<'_, P> {
         let device = rows.first()?.reading.device_id.clone();
         let mut documents = self.packing.documents(&rows);
         let mut decoded = self.packing.decode(&documents, rows.len()).into_iter();
-        let horizon = horizon();
+        let put_at = now();
         let given = rows.len();
-        rows.retain(|row| match refusal(row, decoded.next().flatten(), horizon) {
+        rows.retain(|row| match refusal(row, decoded.next().flatten(), put_at) {
             None => true,
             Some(message) => {
                 self.progress.refuse(Refusal::of_row(&row.origin, message));
@@ -127,21 +127,14 @@ impl<P: PutRecords> RecordDelivery<'_, P> {
 }
 
 /// Why the reading that a row became is not put, in the front door's words.
-fn refusal(row: &Row, decoded: Option<DecodedReading>, horizon: Timestamp) -> Option<String> {
+fn refusal(row: &Row, decoded: Option<DecodedReading>, put_at: Timestamp) -> Option<String> {
+    let tolerance = Duration::from_secs(FUTURE_TOLERANCE_DEFAULT_SECONDS.unsigned_abs());
     match decoded.map(|decoded| decoded.outcome) {
-        Some(Ok(reading)) if reading.timestamp > horizon => {
-            Some(format!("`timestamp`: must be at most {FUTURE_TOLERANCE_DEFAULT_SECONDS} seconds after its arrival"))
+        Some(Ok(reading)) if reading == row.reading => {
+            let ahead = reading.timestamp.check_arrival(put_at, tolerance).err()?;
+            Some(format!("`timestamp`: {ahead}"))
         }
-        Some(Ok(reading)) if reading == row.reading => None,
         Some(Err(rejection)) => Some(rejection.detail),
         _ => Some("does not read as the reading that it was taken for".to_owned()),
     }
-}
-
-/// The latest timestamp that is put now.
-fn horizon() -> Timestamp {
-    let now = now();
-    let tolerance = i128::from(FUTURE_TOLERANCE_DEFAULT_SECONDS) * 1_000_000_000;
-    // Past the year 9999 there is no timestamp to refuse.
-    Timestamp::from_nanosecond(now.as_nanosecond() + tolerance).unwrap_or(now)
 }

@@ -80,11 +80,8 @@ fn check_against_record(
         let detail = "`device_id`: is not the record's partition key".to_owned();
         return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
     }
-    let ahead_ns = reading.timestamp.as_nanosecond() - arrived_at(record).as_nanosecond();
-    if ahead_ns > settings.future_tolerance.as_nanos() as i128 {
-        let seconds = settings.future_tolerance.as_secs();
-        let detail = format!("`timestamp`: lies more than {seconds} seconds after the record's arrival");
-        return reject(RejectReason::FutureTimestamp, detail, reading.device_id);
+    if let Err(rule) = reading.timestamp.check_arrival(arrived_at(record), settings.future_tolerance) {
+        return reject(RejectReason::FutureTimestamp, format!("`timestamp`: {rule}"), reading.device_id);
     }
     Ok(reading)
 }

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use ports::{EventStream, PutError, PutReceipt, StreamEntry, with_causes};
 use serde::Serialize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use telemetry::{Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
 
 const JSON: &str = "application/json";
@@ -20,7 +20,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         require_content_type(&head.headers, JSON)?;
         let body = self.bodies.read(body, self.limits.body_bytes).await?;
         let reading = parse_reading(&body.bytes).map_err(refused)?;
-        self.require_not_ahead(&reading, || "timestamp".to_owned())?;
+        self.require_not_ahead(&reading, self.clock.now(), String::new)?;
         let entry = StreamEntry { partition_key: reading.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
         let receipt = self.put_one(entry).await?;
         self.recent.record_readings(std::slice::from_ref(&reading));
@@ -120,30 +120,38 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 
     fn require_none_ahead<'a>(&self, readings: impl Iterator<Item = &'a Reading>) -> Result<(), Refusal> {
-        let horizon = self.horizon();
+        let arrived_at = self.clock.now();
         for (index, reading) in readings.enumerate() {
-            if reading.timestamp > horizon {
-                return Err(self.ahead(&format!("readings[{index}].timestamp")));
-            }
+            self.require_not_ahead(reading, arrived_at, || format!("readings[{index}]."))?;
         }
         Ok(())
     }
 
-    fn require_not_ahead(&self, reading: &Reading, name: impl Fn() -> String) -> Result<(), Refusal> {
-        if reading.timestamp > self.horizon() { Err(self.ahead(&name())) } else { Ok(()) }
+    /// `path` is what the message puts before the member's name.
+    fn require_not_ahead(
+        &self,
+        reading: &Reading,
+        arrived_at: Timestamp,
+        path: impl Fn() -> String,
+    ) -> Result<(), Refusal> {
+        let (timestamp, tolerance) = (reading.timestamp, Duration::from_secs(self.future_tolerance_seconds));
+        timestamp.check_arrival(arrived_at, tolerance).map_err(|rule| {
+            let ahead_seconds = (timestamp.as_nanosecond() - arrived_at.as_nanosecond()) / 1_000_000_000;
+            // Without the device, so that all such refusals are one cause: one line a minute.
+            tracing::warn!(
+                %timestamp,
+                %arrived_at,
+                ahead_seconds = ahead_seconds as i64,
+                "refused a reading from the future: perhaps this host's clock is behind"
+            );
+            Refusal::bad_request(format!("`{}timestamp`: {rule}", path()))
+        })
     }
 
     /// The latest timestamp that is taken now.
     pub(crate) fn horizon(&self) -> Timestamp {
-        let now = self.clock.now();
-        let tolerance = i128::from(self.future_tolerance_seconds) * 1_000_000_000;
-        // Past the year 9999 there is no timestamp to refuse.
-        Timestamp::from_nanosecond(now.as_nanosecond() + tolerance).unwrap_or(now)
-    }
-
-    fn ahead(&self, name: &str) -> Refusal {
-        let seconds = self.future_tolerance_seconds;
-        Refusal::bad_request(format!("`{name}`: must be at most {seconds} seconds after its arrival"))
+        let horizon = self.clock.now().as_nanosecond() + i128::from(self.future_tolerance_seconds) * 1_000_000_000;
+        Timestamp::from_nanosecond(horizon).unwrap_or(Timestamp::MAX)
     }
 }
 

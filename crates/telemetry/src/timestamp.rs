@@ -1,26 +1,46 @@
 //! Instants, as RFC 3339 writes them.
 
+use jiff::SignedDuration;
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use serde::de::Error as _;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// How far ahead of its arrival a reading's timestamp may lie by default, in seconds.
 pub const FUTURE_TOLERANCE_DEFAULT_SECONDS: i64 = 300;
 
+const SECOND_NANOSECONDS: i128 = 1_000_000_000;
+const CIVIL_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// An instant between the years 0000 and 9999 (UTC), to the nanosecond.
+///
+/// `jiff::Timestamp` ends 26 hours before the year 9999 does, so the calendar here is that of `jiff::civil` in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Timestamp(jiff::Timestamp);
+pub struct Timestamp {
+    /// Since the Unix epoch, rounded down.
+    second: i64,
+    /// Of that second, below 1,000,000,000.
+    nanosecond: u32,
+}
 
 impl Timestamp {
+    /// 0000-01-01T00:00:00Z.
+    pub const MIN: Timestamp = Timestamp { second: -62_167_219_200, nanosecond: 0 };
+
+    /// 9999-12-31T23:59:59.999999999Z.
+    pub const MAX: Timestamp = Timestamp { second: 253_402_300_799, nanosecond: 999_999_999 };
+
     /// 1970-01-01T00:00:00Z.
-    pub const UNIX_EPOCH: Timestamp = Timestamp(jiff::Timestamp::UNIX_EPOCH);
+    pub const UNIX_EPOCH: Timestamp = Timestamp { second: 0, nanosecond: 0 };
 
     /// From nanoseconds since the Unix epoch; `None` outside the years 0000–9999.
     pub fn from_nanosecond(nanoseconds: i128) -> Option<Self> {
-        let instant = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?;
-        in_range(instant).then_some(Timestamp(instant))
+        let second = i64::try_from(nanoseconds.div_euclid(SECOND_NANOSECONDS)).ok()?;
+        // A remainder is below its divisor.
+        let nanosecond = nanoseconds.rem_euclid(SECOND_NANOSECONDS) as u32;
+        let instant = Timestamp { second, nanosecond };
+        (Self::MIN..=Self::MAX).contains(&instant).then_some(instant)
     }
 
     /// From milliseconds since the Unix epoch; `None` outside the years 0000–9999.
@@ -30,29 +50,35 @@ impl Timestamp {
 
     /// Nanoseconds since the Unix epoch.
     pub fn as_nanosecond(self) -> i128 {
-        self.0.as_nanosecond()
+        i128::from(self.second) * SECOND_NANOSECONDS + i128::from(self.nanosecond)
     }
 
     /// Milliseconds since the Unix epoch, rounded down.
     pub fn as_millisecond(self) -> i64 {
-        // Ten thousand years in milliseconds fit an i64.
-        self.as_nanosecond().div_euclid(1_000_000) as i64
+        // Ten thousand years in milliseconds are far from an i64's end.
+        self.second * 1000 + i64::from(self.nanosecond / 1_000_000)
+    }
+
+    /// Date and time in UTC.
+    fn civil(self) -> DateTime {
+        // A second's nanoseconds fit an i32.
+        CIVIL_EPOCH.saturating_add(SignedDuration::new(self.second, self.nanosecond as i32))
     }
 
     /// `YYYY-MM-DD` of the UTC day.
     pub fn utc_date(self) -> String {
-        Offset::UTC.to_datetime(self.0).date().to_string()
+        self.civil().date().to_string()
     }
 
     /// The hour of the UTC day, 0–23.
     pub fn utc_hour(self) -> u8 {
         // An hour is never negative.
-        Offset::UTC.to_datetime(self.0).hour() as u8
+        self.civil().hour() as u8
     }
 
     /// `YYYY-MM-DD HH:MM:SS.mmm` in UTC, rounded down to the millisecond: SQL's form of a timestamp.
     pub fn utc_millisecond(self) -> String {
-        let civil = Offset::UTC.to_datetime(self.0);
+        let civil = self.civil();
         let mut text = *b"0000-00-00 00:00:00.000";
         // Every field of a date in the range of this type is positive.
         let fields = [
@@ -71,6 +97,19 @@ impl Timestamp {
             }
         }
         text.iter().map(|byte| char::from(*byte)).collect()
+    }
+
+    /// Checks that this reading's timestamp lies at most `tolerance` after the reading's arrival.
+    ///
+    /// # Errors
+    /// The rule, with both times, in words that follow the member's name.
+    pub fn check_arrival(self, arrived_at: Timestamp, tolerance: Duration) -> Result<(), String> {
+        // Below 2^64 seconds, a duration fits as nanoseconds.
+        if self.as_nanosecond() - arrived_at.as_nanosecond() <= tolerance.as_nanos() as i128 {
+            return Ok(());
+        }
+        let seconds = tolerance.as_secs();
+        Err(format!("must be at most {seconds} seconds after its arrival, but {self} arrived at {arrived_at}"))
     }
 
     /// Parses RFC 3339 with an offset: seconds 00–59, at most nine digits of a fraction.
@@ -93,7 +132,8 @@ impl Timestamp {
             return Err("must have seconds from 00 to 59; leap seconds are not taken");
         }
         let (nanosecond, rest) = fraction(&bytes[19..])?;
-        let offset = offset(rest).ok_or("must end in an offset: Z, or ±HH:MM with hours to 23 and minutes to 59")?;
+        let offset_seconds =
+            offset(rest).ok_or("must end in an offset: Z, or ±HH:MM with hours to 23 and minutes to 59")?;
         let out_of_calendar = "must be a date and time that exists";
         let civil = DateTime::new(
             year as i16,
@@ -105,9 +145,9 @@ impl Timestamp {
             nanosecond as i32,
         )
         .map_err(|_| out_of_calendar)?;
-        let range = "must lie in the years 0000 to 9999 (UTC)";
-        let instant = offset.to_timestamp(civil).map_err(|_| range)?;
-        if in_range(instant) { Ok(Timestamp(instant)) } else { Err(range) }
+        let local = civil.duration_since(CIVIL_EPOCH).as_nanos();
+        Self::from_nanosecond(local - i128::from(offset_seconds) * SECOND_NANOSECONDS)
+            .ok_or("must lie in the years 0000 to 9999 (UTC)")
     }
 }
 
@@ -127,29 +167,25 @@ fn fraction(bytes: &[u8]) -> Result<(u32, &[u8]), &'static str> {
     Ok((value, &rest[length..]))
 }
 
-/// `Z`, or `±HH:MM`.
-fn offset(bytes: &[u8]) -> Option<Offset> {
+/// `Z`, or `±HH:MM`, in seconds east of UTC.
+fn offset(bytes: &[u8]) -> Option<i32> {
     match bytes {
-        [b'Z' | b'z'] => Some(Offset::UTC),
+        [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
             let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
             let seconds = (hours * 3600 + minutes * 60) as i32;
-            Offset::from_seconds(if *sign == b'-' { -seconds } else { seconds }).ok()
+            Some(if *sign == b'-' { -seconds } else { seconds })
         }
         _ => None,
     }
 }
 
-fn in_range(instant: jiff::Timestamp) -> bool {
-    (0..=9999).contains(&Offset::UTC.to_datetime(instant).year())
-}
-
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        write!(f, "{}Z", self.civil())
     }
 }
 

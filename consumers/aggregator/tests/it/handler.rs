@@ -55,6 +55,25 @@ fn a_failed_device_is_reported_by_its_first_record_and_the_others_stand() {
     assert_eq!(memory.table().items.keys().map(|device| device.as_str()).collect::<Vec<_>>(), ["b"]);
 }
 
+/// The last day of 9999 was `invalid_reading`: its year was said to be out of range.
+#[test]
+fn a_future_timestamp_is_told_both_times_to_the_end_of_9999() {
+    let memory = Memory::default();
+    let timestamps = ["2026-06-01T12:05:00.001Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999Z"];
+    let records: Vec<Record> =
+        (1..).zip(timestamps).map(|(number, at)| (number, "d".to_owned(), body("d", at, 1.0, None))).collect();
+    handle(&memory, &records);
+    let table = memory.table();
+    let mut letters: Vec<_> = table.letters.values().collect();
+    letters.sort_by(|a, b| a.sequence_number.cmp(&b.sequence_number));
+    assert_eq!(letters.len(), timestamps.len());
+    for (letter, at) in letters.iter().zip(timestamps) {
+        let both = format!("but {at} arrived at 2026-06-01T12:00:00Z");
+        let detail = format!("`timestamp`: must be at most 300 seconds after its arrival, {both}");
+        assert_eq!((letter.reason, letter.detail.as_str()), (RejectReason::FutureTimestamp, detail.as_str()));
+    }
+}
+
 #[test]
 fn what_can_never_be_counted_is_a_dead_letter_with_its_reason_and_whole_payload() {
     let memory = Memory::default();

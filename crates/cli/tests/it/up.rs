@@ -171,6 +171,25 @@ fn what_the_front_door_refuses_becomes_a_dead_letter_when_put_past_it() {
 }
 
 #[test]
+fn refusals_from_the_future_are_logged_once_a_minute_with_both_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    for device in ["a", "b", "c"] {
+        let reading = json!({"device_id": device, "timestamp": "9999-12-31T23:59:59Z", "value": 1});
+        let (status, answer) = up.post("/data", &reading);
+        let message = answer["message"].as_str().unwrap();
+        assert!(status == 400 && message.contains("but 9999-12-31T23:59:59Z arrived at 2"), "{message}");
+    }
+    let behind = "perhaps this host's clock is behind";
+    let log = up.log_with(behind);
+    assert!(log.contains("timestamp=9999-12-31T23:59:59Z arrived_at=2"), "{log}");
+    // The others are counted in one line, at the latest when it ends.
+    assert!(std::process::Command::new("kill").arg("-TERM").arg(up.id().to_string()).status().unwrap().success());
+    let log = up.log_with("repeated=1");
+    assert_eq!(log.matches(behind).count(), 2, "{log}");
+}
+
+#[test]
 fn a_simulated_fleet_moves_and_its_end_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let up = Pipeline::start(directory.path(), &["--port", "0", "--devices", "25", "--rate", "200"]);

@@ -1,7 +1,7 @@
 //! What devices post: what is stored, byte for byte, and what is refused, saying why.
 
 use crate::support::memory::Fate;
-use crate::support::{JSON, KEY, Server, reading};
+use crate::support::{JSON, KEY, NOW, Server, reading};
 use serde_json::json;
 
 #[test]
@@ -152,9 +152,33 @@ fn a_timestamp_may_be_five_minutes_ahead_and_not_a_nanosecond_more() {
         assert_eq!(server.post(target, taken).status, 200, "{target}");
         let answer = server.post(target, refused);
         assert_eq!(answer.status, 400, "{target}");
-        assert_eq!(answer.message(), format!("{member}: must be at most 300 seconds after its arrival"));
+        let both = format!("but {ahead} arrived at {NOW}");
+        assert_eq!(answer.message(), format!("{member}: must be at most 300 seconds after its arrival, {both}"));
     }
     assert_eq!(server.pipeline.len(), 3);
+}
+
+/// It was refused as lying outside the years 0000 to 9999, and the sender looked for a fault in the date.
+#[test]
+fn a_timestamp_of_the_last_day_of_9999_is_told_about_its_arrival() {
+    let server = Server::start();
+    for (timestamp, in_utc) in [
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ("9999-12-31T23:59:59.999999999z", "9999-12-31T23:59:59.999999999Z"),
+        ("9999-12-31T23:59:59+23:59", "9999-12-31T00:00:59Z"),
+        ("9999-12-31T00:00:00-23:59", "9999-12-31T23:59:00Z"),
+    ] {
+        let answer = server.post("/data", format!(r#"{{"device_id":"d","timestamp":"{timestamp}","value":1}}"#));
+        let both = format!("but {in_utc} arrived at {NOW}");
+        let message = format!("`timestamp`: must be at most 300 seconds after its arrival, {both}");
+        assert_eq!((answer.status, answer.message()), (400, message), "{timestamp}");
+    }
+    for outside in ["9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+00:01"] {
+        let answer = server.post("/data", format!(r#"{{"device_id":"d","timestamp":"{outside}","value":1}}"#));
+        assert_eq!(answer.message(), "`timestamp`: must lie in the years 0000 to 9999 (UTC)", "{outside}");
+    }
+    assert_eq!(server.post("/data", r#"{"device_id":"d","timestamp":"0000-01-01T00:00:00Z","value":1}"#).status, 200);
+    assert_eq!(server.pipeline.len(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Timestamps against an independent computation of the calendar.
 
 use proptest::prelude::*;
+use std::time::Duration;
 use telemetry::Timestamp;
 
 /// Days since the Unix epoch, counted year by year and month by month: slow, and nothing like the code under test.
@@ -32,7 +33,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_printed_parses_back_to_the_same_instant(nanoseconds in -62_135_596_800_000_000_000i128..253_000_000_000_000_000_000) {
+    fn what_is_printed_parses_back_to_the_same_instant(nanoseconds in Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond()) {
         let timestamp = Timestamp::from_nanosecond(nanoseconds).unwrap();
         let text = timestamp.to_string();
         prop_assert!(text.ends_with('Z'));
@@ -96,8 +97,44 @@ fn what_is_not_rfc_3339_with_an_offset_is_refused() {
         "2026-01-31T12:00:00Z[UTC]",
         "２０２６-01-31T12:00:00Z",
         "0000-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59.999999999-00:01",
     ] {
         assert!(Timestamp::parse(text).is_err(), "{text} was taken");
+    }
+}
+
+/// `9999-12-31T23:59:59Z` was refused as lying outside the years 0000 to 9999, which it does not.
+#[test]
+fn the_years_0000_and_9999_are_taken_to_their_ends() {
+    for (text, instant, shown) in [
+        ("0000-01-01T00:00:00Z", Timestamp::MIN, "0000-01-01T00:00:00Z"),
+        ("0000-01-01T23:59:00+23:59", Timestamp::MIN, "0000-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59.999999999Z", Timestamp::MAX, "9999-12-31T23:59:59.999999999Z"),
+        ("9999-12-31T00:00:59.999999999-23:59", Timestamp::MAX, "9999-12-31T23:59:59.999999999Z"),
+    ] {
+        let parsed = Timestamp::parse(text).unwrap();
+        assert_eq!((parsed, parsed.to_string().as_str()), (instant, shown), "{text}");
+        assert_eq!(Timestamp::from_nanosecond(parsed.as_nanosecond()), Some(parsed));
+        assert_eq!(Timestamp::from_millisecond(parsed.as_millisecond()).unwrap().utc_date(), parsed.utc_date());
+    }
+    assert_eq!(Timestamp::parse("9999-12-31T23:59:59Z").unwrap().utc_date(), "9999-12-31");
+    assert_eq!(Timestamp::from_nanosecond(Timestamp::MIN.as_nanosecond() - 1), None);
+    assert_eq!(Timestamp::from_nanosecond(Timestamp::MAX.as_nanosecond() + 1), None);
+    for outside in ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"] {
+        assert_eq!(Timestamp::parse(outside), Err("must lie in the years 0000 to 9999 (UTC)"), "{outside}");
+    }
+}
+
+#[test]
+fn a_reading_ahead_of_its_arrival_is_told_both_times() {
+    let (tolerance, arrived_at) = (Duration::from_secs(300), Timestamp::parse("2026-06-01T12:00:00Z").unwrap());
+    let check = |text: &str| Timestamp::parse(text).unwrap().check_arrival(arrived_at, tolerance);
+    for taken in ["0000-01-01T00:00:00Z", "2026-06-01T12:05:00Z"] {
+        assert_eq!(check(taken), Ok(()));
+    }
+    for ahead in ["2026-06-01T12:05:00.000000001Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999Z"] {
+        let rule = "must be at most 300 seconds after its arrival, but";
+        assert_eq!(check(ahead), Err(format!("{rule} {ahead} arrived at 2026-06-01T12:00:00Z")));
     }
 }
 
@@ -119,7 +156,7 @@ fn the_form_of_sql_has_milliseconds_rounded_down_in_utc() {
         ("2026-12-31T23:59:59.999999999Z", "2026-12-31 23:59:59.999"),
         ("0000-01-01T00:00:00.05Z", "0000-01-01 00:00:00.050"),
         ("1969-12-31T23:59:59.9995Z", "1969-12-31 23:59:59.999"),
-        ("9999-12-30T21:59:59.001Z", "9999-12-30 21:59:59.001"),
+        ("9999-12-31T23:59:59.9999Z", "9999-12-31 23:59:59.999"),
     ] {
         assert_eq!(Timestamp::parse(text).unwrap().utc_millisecond(), expected);
     }
