@@ -65,14 +65,16 @@ fn syntax_offset(text: &str, error: &serde_json::Error) -> usize {
     (line_start + error.column().saturating_sub(1) + past).min(text.len())
 }
 
-/// The member that a rejection names: in backquotes, or in double quotes where it stands twice.
+/// The member that a rejection names: in backquotes, or in double quotes where its rule holds for any member.
 fn path_of(detail: &str) -> Option<String> {
     let quoted = |text: &str| text.strip_prefix('`')?.split('`').next().map(str::to_owned);
-    let twice = detail.split_once("the member \"").map(|(before, rest)| {
+    let any = detail.split_once("the member \"").map(|(before, rest)| {
         let object = quoted(before).map_or_else(String::new, |path| path + ".");
-        format!("{object}{}", rest.rsplit_once("\" is named twice").map_or(rest, |(name, _)| name))
+        let rules = ["\" is named twice", "\" is nested too deep"];
+        let name = rules.iter().find_map(|rule| rest.rsplit_once(rule)).map_or(rest, |(name, _)| name);
+        format!("{object}{name}")
     });
-    twice.or_else(|| quoted(detail))
+    any.or_else(|| quoted(detail))
 }
 
 /// The value of a member, or the innermost thing on its way that is there.
@@ -143,6 +145,9 @@ mod tests {
         assert_eq!(at(&missing), found("value", missing.trim(), 1, 2));
         let twice = format!(r#"{{"device_id":"d",{good},"value":1,"value":22}}"#);
         assert_eq!(at(&twice), found("value", "22", 1, 71));
+        let deep = "[".repeat(127) + "1" + &"]".repeat(127);
+        let nested = format!(r#"{{"device_id":"d","readings":[{{{good},"value":1,"note":{deep}}}]}}"#);
+        assert_eq!((at(&nested).0, at(&nested).1), ("readings[0].note".to_owned(), deep));
         let series = format!(r#"{{"device_id":"d","readings":[{{{good},"value":1}},{{{good},"value":null}}]}}"#);
         assert_eq!(at(&series).0, "readings[1].value");
         assert_eq!(at(&series).1, "null");

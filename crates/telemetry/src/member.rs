@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+/// How deep a record's JSON may be nested, its outer object counted as 1: as deep as most JSON parsers go.
+const DEPTH_MAX: usize = 128;
+
 /// The members of an object that mean something here, as raw JSON.
 #[derive(Default)]
 pub(crate) struct Members<'a> {
@@ -34,9 +37,11 @@ pub(crate) fn members<'a>(json: &'a str, path: &str) -> Result<Members<'a>, Reje
     if !json.starts_with('{') {
         return Err(invalid(format!("{whole}: must be a JSON object")));
     }
+    // A reading in `readings` lies in that array, which lies in the outer object.
+    let depth = if path.is_empty() { 1 } else { 3 };
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde::Deserializer::deserialize_map(&mut deserializer, MembersVisitor).map_err(|error| {
-        // The text was checked before, so the only error left is the visitor's own: a member named twice.
+    serde::Deserializer::deserialize_map(&mut deserializer, MembersVisitor { depth }).map_err(|error| {
+        // The text was checked before, so the only errors left are the visitor's own.
         let text = error.to_string();
         invalid(format!("{whole}: {}", text.split(" at line").next().unwrap_or_default()))
     })
@@ -55,7 +60,30 @@ pub(crate) fn invalid(detail: String) -> Rejection {
     Rejection::new(RejectReason::InvalidReading, detail)
 }
 
-struct MembersVisitor;
+/// How deep brackets and braces are nested in a JSON document: 0 for a string or a number.
+fn depth_of(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string) = (0usize, 0, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            // Whatever is escaped ends no string.
+            b'\\' if in_string => drop(bytes.next()),
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+struct MembersVisitor {
+    /// How deep the object lies in its record.
+    depth: usize,
+}
 
 impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Members<'de>;
@@ -78,7 +106,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
             };
             let raw: &'de RawValue = map.next_value()?;
             let repeated = match slot {
+                // The members that mean something have rules that no deep nesting meets.
                 Some(slot) => slot.replace(raw.get()).is_some(),
+                None if self.depth + depth_of(raw.get()) > DEPTH_MAX => {
+                    let member = quoted(&name);
+                    return Err(A::Error::custom(format_args!(
+                        "the member {member} is nested too deep; JSON is taken to a depth of {DEPTH_MAX}"
+                    )));
+                }
                 None => !others.insert(name.clone()),
             };
             if repeated {

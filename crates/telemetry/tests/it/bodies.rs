@@ -83,9 +83,45 @@ fn negative_zero_is_zero() {
 #[test]
 fn nesting_without_end_is_refused_without_a_crash() {
     let body = format!("{}1{}", "[".repeat(120_000), "]".repeat(120_000));
-    assert!(parse_reading(body.as_bytes()).is_err());
-    let member = format!(r#"{{"device_id":"d","timestamp":"2026-01-31T12:00:00Z","value":1,"x":{body}}}"#);
-    let _ = parse_reading(member.as_bytes());
+    assert_eq!(parse_reading(body.as_bytes()).unwrap_err().reason, RejectReason::InvalidReading);
+    for member in ["device_id", "timestamp", "value", "event_id", "readings", "x"] {
+        let mut members = vec![r#""device_id":"d""#, r#""timestamp":"2026-01-31T12:00:00Z""#, r#""value":1"#];
+        members.retain(|given| !given.contains(member));
+        let body = format!(r#"{{{},"{member}":{body}}}"#, members.join(","));
+        for parsed in [
+            parse_reading(body.as_bytes()).err(),
+            parse_series(body.as_bytes()).err(),
+            parse_batch(body.as_bytes()).err(),
+        ] {
+            assert_eq!(parsed.unwrap().reason, RejectReason::InvalidReading, "{member}");
+        }
+    }
+}
+
+/// It was taken at any depth, and what reads the archive later gives up at depths of its own.
+#[test]
+fn json_is_taken_to_a_depth_of_128_and_not_of_129() {
+    let nested = |depth: usize| format!(r#"["]]]]\"{{",{}1{}]"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let one =
+        |depth| format!(r#"{{"device_id":"d","timestamp":"2026-01-31T12:00:00Z","value":1,"note":{}}}"#, nested(depth));
+    let beside = |depth| {
+        let note = nested(depth);
+        let reading = r#"{"device_id":"d","timestamp":"2026-01-31T12:00:00Z","value":1}"#;
+        format!(r#"{{"device_id":"d","note":{note},"readings":[{reading}]}}"#)
+    };
+    let within = |depth| format!(r#"{{"device_id":"d","readings":[{}]}}"#, one(depth));
+    let too_deep = |place: &str| {
+        Some(format!(r#"{place}: the member "note" is nested too deep; JSON is taken to a depth of 128"#))
+    };
+    let detail = |rejection: Option<telemetry::Rejection>| rejection.map(|rejection| rejection.detail);
+    assert_eq!(detail(parse_reading(one(127).as_bytes()).err()), None);
+    assert_eq!(detail(parse_reading(one(128).as_bytes()).err()), too_deep("the body"));
+    for parse in [|body: &str| parse_series(body.as_bytes()).err(), |body: &str| parse_batch(body.as_bytes()).err()] {
+        assert_eq!(detail(parse(&beside(127))), None);
+        assert_eq!(detail(parse(&beside(128))), too_deep("the body"));
+        assert_eq!(detail(parse(&within(125))), None);
+        assert_eq!(detail(parse(&within(126))), too_deep("`readings[0]`"));
+    }
 }
 
 #[test]

@@ -66,6 +66,25 @@ fn what_is_no_record_is_one_rejection_with_the_whole_record_as_payload() {
 }
 
 #[test]
+fn what_is_nested_too_deep_is_an_invalid_reading_beside_good_ones() {
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let reading =
+        |depth| format!(r#"{{"device_id":"d","timestamp":"2026-01-31T12:00:00Z","value":1,"x":{}}}"#, nested(depth));
+    let reasons = |record: &str| {
+        let decoded = decode_record(record.as_bytes());
+        decoded.into_iter().map(|each| each.outcome.err().map(|rejection| rejection.reason)).collect::<Vec<_>>()
+    };
+    let invalid = Some(RejectReason::InvalidReading);
+    assert_eq!(reasons(&reading(127)), [None]);
+    assert_eq!(reasons(&reading(128)), [invalid]);
+    assert_eq!(reasons(&reading(100_000)), [invalid]);
+    let series = format!(r#"{{"device_id":"d","readings":[{},{}]}}"#, reading(126), reading(125));
+    assert_eq!(reasons(&series), [invalid, None]);
+    let beside = format!(r#"{{"device_id":"d","x":{},"readings":[{}]}}"#, nested(128), reading(1));
+    assert_eq!(reasons(&beside), [invalid]);
+}
+
+#[test]
 fn one_line_changes_nothing_that_json_can_mean() {
     let body = b"{\r\n\"a\": \"x\\n\",\n\"b\": 1}";
     let line = one_line(body);
