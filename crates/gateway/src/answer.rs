@@ -55,13 +55,17 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 pub(crate) struct Refusal {
     pub status: StatusCode,
     pub message: Cow<'static, str>,
-    /// The methods that the path does have, with 405.
-    pub allow: Option<&'static str>,
+    /// What tells the client more, such as `Allow` with 405.
+    pub header: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { status, message: message.into(), allow: None }
+        Refusal { status, message: message.into(), header: None }
+    }
+
+    pub fn with_header(self, name: HeaderName, value: &'static str) -> Self {
+        Refusal { header: Some((name, value)), ..self }
     }
 
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -86,8 +90,8 @@ impl From<Refusal> for Answer {
         }
         let mut answer = json(refusal.status, &Body { message: &refusal.message });
         let headers = answer.headers_mut();
-        if let Some(allow) = refusal.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some((name, value)) = refusal.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         if matches!(refusal.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);

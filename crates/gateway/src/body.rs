@@ -2,6 +2,7 @@
 
 use crate::Limits;
 use crate::answer::Refusal;
+use crate::content_coding::{ContentCoding, Decoder, GZIP_DECODER_BYTES, too_large};
 use bytes::Buf;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -38,43 +39,53 @@ impl BodyReader {
         BodyReader { limits: limits.clone(), memory: Arc::new(Semaphore::new(permits)) }
     }
 
-    /// The whole body, if it holds at most `bytes_max` and comes in time.
-    pub async fn read(&self, body: &mut Incoming, bytes_max: usize) -> Result<ReadBody<'_>, Refusal> {
-        // With a `Content-Length` the bounds are equal; without, the body may grow to the limit.
+    /// The whole body, decoded, if it holds at most `bytes_max` as it comes and decoded, and comes in time.
+    pub async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        bytes_max: usize,
+    ) -> Result<ReadBody<'_>, Refusal> {
+        let coding = ContentCoding::of(headers)?;
         let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
         }
-        let expected = announced.unwrap_or(bytes_max);
+        // With a `Content-Length` the bounds are equal; without, or decoded, the body may grow to the limit.
+        let expected = match coding {
+            ContentCoding::Identity => announced.unwrap_or(bytes_max),
+            ContentCoding::Gzip => bytes_max.saturating_add(GZIP_DECODER_BYTES),
+        };
         let permits = expected.div_ceil(PERMIT_BYTES).min(self.limits.bodies_in_flight_bytes / PERMIT_BYTES);
         let share = self.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX));
-        let share = match timeout(self.limits.body_time, share).await {
+        let mut share = match timeout(self.limits.body_time, share).await {
             Ok(Ok(share)) => share,
             _ => return Err(Refusal::unavailable("too many bodies are under way: try again")),
         };
-        let bytes = match timeout(self.limits.body_time, collect(body, announced.unwrap_or(0), bytes_max)).await {
+        let decoder = Decoder::new(coding, announced.unwrap_or(0), bytes_max);
+        let bytes = match timeout(self.limits.body_time, collect(body, decoder, bytes_max)).await {
             Ok(bytes) => bytes?,
             Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         };
+        // What the body could have taken and did not is for others, while this one is stored.
+        let unused = share.num_permits().saturating_sub(bytes.capacity().div_ceil(PERMIT_BYTES));
+        drop(share.split(unused));
         Ok(ReadBody { bytes, _share: share })
     }
 }
 
-async fn collect(body: &mut Incoming, capacity: usize, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::with_capacity(capacity);
+async fn collect(body: &mut Incoming, mut decoder: Decoder, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    let mut received = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::bad_request("the body ended before its announced length"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > bytes_max {
+        received += data.len();
+        if received > bytes_max {
             return Err(too_large(bytes_max));
         }
-        bytes.extend_from_slice(data.chunk());
+        decoder.push(data.chunk())?;
     }
-    Ok(bytes)
-}
-
-fn too_large(bytes_max: usize) -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {bytes_max} bytes"))
+    decoder.finish()
 }
 
 /// Reads on after a refusal and keeps nothing.
@@ -110,14 +121,7 @@ pub(crate) fn require_content_type(headers: &HeaderMap, expected: &'static str) 
     let utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
-    if !utf8 {
-        return Err(refusal());
-    }
-    match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
-        None => Ok(()),
-        Some(encoding) if encoding.eq_ignore_ascii_case(b"identity") => Ok(()),
-        Some(_) => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Encoding`: is not supported")),
-    }
+    if utf8 { Ok(()) } else { Err(refusal()) }
 }
 
 #[cfg(test)]

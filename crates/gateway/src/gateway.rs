@@ -11,6 +11,7 @@ use crate::query::Query;
 use crate::route::{self, Access, Endpoint, Route};
 use crate::{ConfigError, GatewayConfig, Limits, PipelineView, RecentActivity};
 use hyper::body::Incoming;
+use hyper::header;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use ports::{Clock, EventStream};
@@ -85,8 +86,8 @@ impl<S: EventStream + 'static, V: PipelineView + 'static> Gateway<S, V> {
             .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path"))?;
         if !route.has(&head.method) {
             let message = format!("{} takes {} only", route.path, route.allow());
-            let allow = Some(route.allow());
-            return Err(Refusal { allow, ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message) });
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message);
+            return Err(refusal.with_header(header::ALLOW, route.allow()));
         }
         let answer = self.call(route, head, body, local).await;
         let status = answer.as_ref().map_or_else(|refusal| refusal.status, Answer::status);

@@ -18,7 +18,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn post_data(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, JSON)?;
-        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let reading = parse_reading(&body.bytes).map_err(refused)?;
         self.require_not_ahead(&reading, self.clock.now(), String::new)?;
         let entry = StreamEntry { partition_key: reading.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
@@ -30,7 +30,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn post_series(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, JSON)?;
-        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let series = parse_series(&body.bytes).map_err(refused)?;
         self.require_none_ahead(series.readings.iter())?;
         let entry = StreamEntry { partition_key: series.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
@@ -42,7 +42,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn post_batch(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, JSON)?;
-        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let batch = parse_batch(&body.bytes).map_err(refused)?;
         self.require_none_ahead(batch.iter().map(|entry| &entry.reading))?;
         let entries = batch.iter().map(|entry| StreamEntry {
@@ -61,7 +61,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             return Err(Refusal::bad_request("query parameter `partition_key`: must be 1 to 256 characters"));
         }
         require_content_type(&head.headers, "application/octet-stream")?;
-        let body = self.bodies.read(body, self.limits.body_bytes).await?;
+        let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let entry = StreamEntry { partition_key: partition_key.to_owned(), data: body.bytes.clone() };
         Ok(accepted(&self.put_one(entry).await?))
     }

@@ -13,6 +13,7 @@ mod answer;
 mod backup;
 mod body;
 mod config;
+mod content_coding;
 mod document;
 mod fleet;
 mod gateway;

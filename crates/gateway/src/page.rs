@@ -79,7 +79,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             require_same_origin(head)?;
         }
         require_content_type(&head.headers, "application/x-www-form-urlencoded")?;
-        let body = self.bodies.read(body, FORM_BYTES_MAX).await?;
+        let body = self.bodies.read(&head.headers, body, FORM_BYTES_MAX).await?;
         let mut keys = form_pairs(&body.bytes).filter(|(name, _)| name.as_deref() == Some("api_key"));
         let (Some((_, Some(key))), None) = (keys.next(), keys.next()) else {
             return Err(Refusal::bad_request("`api_key`: must be given once, percent-encoded"));

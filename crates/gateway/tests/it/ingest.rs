@@ -1,7 +1,7 @@
 //! What devices post: what is stored, byte for byte, and what is refused, saying why.
 
 use crate::support::memory::Fate;
-use crate::support::{JSON, KEY, NOW, Server, reading};
+use crate::support::{Answer, JSON, KEY, NOW, Server, gzip, reading, request};
 use serde_json::json;
 
 #[test]
@@ -219,7 +219,110 @@ fn only_json_is_taken() {
     assert_eq!(post(&[("content-type", "text/plain")]), 415);
     assert_eq!(post(&[("content-type", "application/x-www-form-urlencoded")]), 415);
     assert_eq!(post(&[("content-type", "application/json; charset=utf-16")]), 415);
-    assert_eq!(post(&[JSON, ("content-encoding", "gzip")]), 415);
     assert_eq!(server.pipeline.len(), 0);
     assert_eq!(post(&[("content-type", "application/json; charset=UTF-8")]), 200);
+}
+
+const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
+
+fn post_gzip(server: &Server, target: &str, content_type: (&str, &str), body: &[u8]) -> Answer {
+    server.request("POST", target, &[("x-api-key", KEY), content_type, ("content-encoding", "gzip")], body)
+}
+
+#[test]
+fn a_gzip_body_is_stored_as_its_plain_one() {
+    let server = Server::start();
+    let one = reading("d", 1, 1.0);
+    let series = r#"{"device_id":"d","readings":[{"timestamp":"2026-01-01T00:00:00Z","value":1}]}"#;
+    let batch = format!("{{\"readings\":[{one}]}}");
+    let raw = [0xf3, 0x89, 0x9a, 0xc2, 0, 10];
+    for (target, content_type, plain, stored) in [
+        ("/data", JSON, one.as_bytes(), one.as_bytes()),
+        ("/data/series", JSON, series.as_bytes(), series.as_bytes()),
+        ("/data/batch", JSON, batch.as_bytes(), one.as_bytes()),
+        ("/stream/records?partition_key=d", OCTETS, &raw, &raw),
+    ] {
+        let (start, end) = plain.split_at(plain.len() / 2);
+        for body in [gzip(plain), [gzip(start), gzip(end)].concat()] {
+            let before = server.pipeline.len();
+            assert_eq!(post_gzip(&server, target, content_type, &body).status, 200, "{target}");
+            let records = server.pipeline.records();
+            assert_eq!((records.len(), records[before].data.as_slice()), (before + 1, stored), "{target}");
+        }
+    }
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let login = post_gzip(&server, "/dashboard/login", form, &gzip(format!("api_key={KEY}").as_bytes()));
+    assert_eq!(login.status, 303);
+}
+
+#[test]
+fn a_gzip_body_is_bounded_as_it_comes_and_decompressed() {
+    let server = Server::start();
+    let mut body = reading("d", 0, 1.0).into_bytes();
+    body.resize(256 * 1024, b' ');
+    assert_eq!(post_gzip(&server, "/data", JSON, &gzip(&body)).status, 200);
+    body.push(b' ');
+    let answer = post_gzip(&server, "/data", JSON, &gzip(&body));
+    assert_eq!((answer.status, answer.message().as_str()), (413, "the body is over 262144 bytes when decompressed"));
+    body.resize(16 * 1024 * 1024, b' ');
+    let bomb = gzip(&body);
+    assert!(bomb.len() < 64 * 1024);
+    assert_eq!(post_gzip(&server, "/data", JSON, &bomb).status, 413);
+    // Empty members unpack to nothing, and a new decoder for each of thousands would take a second.
+    let answer = post_gzip(&server, "/data", JSON, &gzip(b"").repeat(13_000));
+    assert_eq!((answer.status, answer.message().as_str()), (400, "the body: has over 64 members of gzip"));
+    let answer = post_gzip(&server, "/data", JSON, &gzip(b"").repeat(14_000));
+    assert_eq!((answer.status, answer.message().as_str()), (413, "the body is over 262144 bytes"));
+    assert_eq!(server.pipeline.len(), 1);
+}
+
+#[test]
+fn a_body_that_is_no_whole_gzip_is_400() {
+    let server = Server::start();
+    let plain = reading("d", 0, 1.0);
+    let whole = gzip(plain.as_bytes());
+    let mut damaged = whole.clone();
+    damaged[whole.len() - 5] ^= 1;
+    let cut = &whole[..whole.len() - 1];
+    for body in [b"", plain.as_bytes(), cut, &damaged, &[whole.as_slice(), b"\0"].concat()] {
+        let answer = post_gzip(&server, "/data", JSON, body);
+        assert_eq!((answer.status, answer.message().as_str()), (400, "the body: is no gzip, or is cut off or damaged"));
+    }
+    assert_eq!(server.pipeline.len(), 0);
+}
+
+#[test]
+fn another_coding_than_gzip_is_415_and_says_what_is_taken() {
+    let server = Server::start();
+    let body = reading("d", 0, 1.0);
+    for coding in ["deflate", "br", "zstd", "gzip, gzip", "identity, gzip"] {
+        let headers = [("x-api-key", KEY), JSON, ("content-encoding", coding)];
+        let answer = server.request("POST", "/data", &headers, body.as_bytes());
+        let message = "`Content-Encoding`: must be gzip, once, or identity";
+        assert_eq!((answer.status, answer.message().as_str()), (415, message), "{coding}");
+        assert_eq!(answer.header("accept-encoding"), Some("gzip"), "{coding}");
+    }
+    let headers = [("x-api-key", KEY), ("content-type", "text/csv"), ("content-encoding", "gzip")];
+    let of_the_type = server.request("POST", "/data", &headers, &gzip(body.as_bytes()));
+    assert_eq!((of_the_type.status, of_the_type.header("accept-encoding")), (415, None));
+    let identity = [("x-api-key", KEY), JSON, ("content-encoding", "identity")];
+    assert_eq!(server.request("POST", "/data", &identity, body.as_bytes()).status, 200);
+    assert_eq!(server.pipeline.len(), 1);
+}
+
+/// What a gzip body may unpack to is held back until it is there, and not while it is stored.
+#[test]
+fn gzip_bodies_share_the_memory_by_what_they_unpack_to() {
+    let server = Server::start_with(|config| {
+        config.limits.bodies_in_flight_bytes = 256 * 1024;
+        config.limits.body_time = std::time::Duration::from_secs(2);
+    });
+    let body = reading("d", 0, 1.0);
+    let mut hog = server.connect();
+    let headers = [("x-api-key", KEY), JSON, ("content-encoding", "gzip"), ("transfer-encoding", "chunked")];
+    hog.send(&request("POST", "/data", &headers, b"1\r\n"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(server.post("/data", &body).status, 200, "it waits until the hog's time is up");
+    assert_eq!(hog.answer().status, 408);
+    assert_eq!(post_gzip(&server, "/data", JSON, &gzip(body.as_bytes())).status, 200);
 }

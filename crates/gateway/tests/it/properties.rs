@@ -1,6 +1,6 @@
 //! Whatever is sent: no panic, no 5xx, and nothing stored unless it was answered 200.
 
-use crate::support::{JSON, KEY, Server, request};
+use crate::support::{JSON, KEY, Server, gzip, reading, request};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -95,6 +95,45 @@ fn a_body_is_stored_exactly_when_the_answer_is_200() {
     }
 }
 
+fn gzip_head() -> [(&'static str, &'static str); 3] {
+    [("x-api-key", KEY), JSON, ("content-encoding", "gzip")]
+}
+
+#[test]
+fn a_gzip_body_is_answered_and_stored_as_the_plain_one() {
+    let server = Server::start();
+    run(500, (body(), 0usize..3, any::<prop::sample::Index>()), |(body, target, cut)| {
+        let before = server.pipeline.len();
+        let plain = server.post(POSTS[target], &body);
+        let between = server.pipeline.len();
+        let (start, end) = body.split_at(cut.index(body.len() + 1));
+        let packed = [gzip(start), gzip(end)].concat();
+        let unpacked = server.request("POST", POSTS[target], &gzip_head(), &packed);
+        let (records, answers) = (server.pipeline.records(), [&plain, &unpacked]);
+        prop_assert_eq!(&records[before..between], &records[between..]);
+        prop_assert_eq!(plain.status, unpacked.status);
+        // A receipt's sequence number is its own.
+        if plain.status != 200 {
+            prop_assert_eq!(plain.message(), unpacked.message());
+        }
+        prop_assert!(answers.iter().all(|answer| answer.status < 500));
+        Ok(())
+    });
+    assert!(server.pipeline.len() > 20, "{}", server.pipeline.len());
+}
+
+#[test]
+fn no_prefix_of_a_gzip_body_is_taken() {
+    let server = Server::start();
+    let whole = gzip(reading("d", 0, 1.5).as_bytes());
+    for length in 0..whole.len() {
+        let answer = server.request("POST", "/data", &gzip_head(), &whole[..length]);
+        assert_eq!(answer.status, 400, "{length} of {}", whole.len());
+    }
+    assert_eq!(server.pipeline.len(), 0);
+    assert_eq!(server.request("POST", "/data", &gzip_head(), &whole).status, 200);
+}
+
 #[test]
 fn no_target_and_no_headers_answer_5xx() {
     let server = Server::start();
@@ -105,7 +144,16 @@ fn no_target_and_no_headers_answer_5xx() {
         "/stream/records\\?partition_key=[!-~]{0,20}",
     ];
     let method = prop_oneof!["GET", "POST", "HEAD", "[A-Z]{1,10}"];
-    let header = prop_oneof!["host", "origin", "cookie", "content-type", "accept", "sec-fetch-site", "x-[a-z]{1,5}"];
+    let header = prop_oneof![
+        "host",
+        "origin",
+        "cookie",
+        "content-type",
+        "content-encoding",
+        "accept",
+        "sec-fetch-site",
+        "x-[a-z]{1,5}"
+    ];
     let headers = prop::collection::vec((header, "[ -~]{0,30}"), 0..4);
     run(2000, (method, target, headers, body()), |(method, target, headers, body)| {
         let mut all = vec![("x-api-key", KEY)];
