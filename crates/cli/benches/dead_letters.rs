@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use telemetry::{RejectReason, Rejection, Timestamp};
 
-const KEY: &str = "bench";
+const KEY: &str = "the-key-of-a-benchmark";
 const LETTERS: usize = 100_000;
 const DEVICES: usize = 1000;
 
@@ -60,8 +60,9 @@ fn peak_memory(process: u32) -> f64 {
 
 fn up(directory: &Path) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
-        .args(["up", "--port", "0", "--api-key", KEY, "--data-dir"])
+        .args(["up", "--port", "0", "--data-dir"])
         .arg(directory)
+        .env("STREAMGAUGE_API_KEY", KEY)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -78,6 +79,7 @@ fn measure(name: &str, arguments: &[&str]) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
         .arg("dlq")
         .args(arguments)
+        .env("STREAMGAUGE_API_KEY", KEY)
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
@@ -100,7 +102,7 @@ fn main() {
     let path = directory.path().join("endpoint");
     fill(&path);
     let (mut pipeline, url) = up(&path);
-    let endpoint = ["--endpoint", url.as_str(), "--api-key", KEY];
+    let endpoint = ["--endpoint", url.as_str()];
     println!("{LETTERS} dead letters of {DEVICES} devices, through the endpoint");
     measure("  summary", &[&["summary"], &endpoint[..]].concat());
     println!("  the pipeline: at most {:.0} MiB so far", peak_memory(pipeline.id()));

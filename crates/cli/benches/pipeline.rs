@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use telemetry::Timestamp;
 
-const KEY: &str = "bench";
+const KEY: &str = "the-key-of-a-benchmark";
 const CONNECTIONS: usize = 64;
 
 struct Pipeline {
@@ -25,8 +25,9 @@ impl Pipeline {
     fn start(directory: &Path) -> Self {
         let start = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
-            .args(["up", "--port", "0", "--api-key", KEY, "--data-dir"])
+            .args(["up", "--port", "0", "--data-dir"])
             .arg(directory)
+            .env("STREAMGAUGE_API_KEY", KEY)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

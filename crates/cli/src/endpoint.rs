@@ -1,5 +1,6 @@
 //! Which endpoint a command talks to, with which key, and what its answers mean for the person who asked.
 
+use crate::api_key::{ApiKeyArgs, read_file};
 use anyhow::{Context, Result, bail};
 use embedded::API_KEY_FILE;
 use producer::{Answer, Client, Endpoint};
@@ -19,9 +20,8 @@ pub struct EndpointArgs {
     /// The pipeline's address; on AWS, the stage's URL
     #[arg(long, value_name = "URL", default_value = ENDPOINT_DEFAULT)]
     endpoint: String,
-    /// The API key; without it, the one that `up` keeps in its data directory
-    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
+    #[command(flatten)]
+    api_key: ApiKeyArgs,
     /// The data directory of `up` on this machine, for its key
     #[arg(long, value_name = "DIR", default_value = DATA_DIR_DEFAULT)]
     data_dir: PathBuf,
@@ -33,9 +33,8 @@ pub struct PipelineArgs {
     /// The address of a running pipeline; without it and without --data-dir, http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// The API key; without it, the one that `up` keeps in its data directory
-    #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
+    #[command(flatten)]
+    api_key: ApiKeyArgs,
     /// The data directory to work on while no `up` does; with --endpoint, where its key is
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -75,15 +74,14 @@ impl EndpointArgs {
     }
 
     fn key(&self) -> Result<String> {
-        // An empty variable is as good as none.
-        if let Some(key) = self.api_key.as_deref().filter(|key| !key.is_empty()) {
-            return Ok(key.to_owned());
+        if let Some(given) = self.api_key.given()? {
+            if let Some(warning) = self.api_key.warning() {
+                eprintln!("streamgauge: warning: {}", printable(&warning));
+            }
+            return Ok(given.key);
         }
-        let file = self.data_dir.join(API_KEY_FILE);
-        let key = std::fs::read_to_string(&file).with_context(|| {
-            format!("no API key: give --api-key or STREAMGAUGE_API_KEY, or the --data-dir of `up` ({})", file.display())
-        })?;
-        Ok(key.trim().to_owned())
+        read_file(&self.data_dir.join(API_KEY_FILE), "")
+            .context("no API key: give --api-key-file or STREAMGAUGE_API_KEY, or the --data-dir of `up`")
     }
 }
 
@@ -103,18 +101,20 @@ mod tests {
 
     fn args(api_key: Option<&str>, data_dir: &std::path::Path) -> EndpointArgs {
         let endpoint = "http://127.0.0.1:1/".to_owned();
-        EndpointArgs { endpoint, api_key: api_key.map(str::to_owned), data_dir: data_dir.to_owned() }
+        EndpointArgs { endpoint, api_key: ApiKeyArgs::flag(api_key), data_dir: data_dir.to_owned() }
     }
 
     #[test]
     fn the_key_is_the_given_one_or_that_of_the_data_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let message = args(None, dir.path()).key().unwrap_err().to_string();
-        assert!(message.starts_with("no API key: give --api-key"), "{message}");
-        std::fs::write(dir.path().join("api-key"), "kept\n").unwrap();
-        assert_eq!(args(None, dir.path()).key().unwrap(), "kept");
-        assert_eq!(args(Some(""), dir.path()).key().unwrap(), "kept");
-        assert_eq!(args(Some("given"), dir.path()).key().unwrap(), "given");
-        assert_eq!(args(Some("given"), dir.path()).endpoint().unwrap().url(), "http://127.0.0.1:1");
+        let message = format!("{:#}", args(None, dir.path()).key().unwrap_err());
+        assert!(message.starts_with("no API key: give --api-key-file"), "{message}");
+        assert!(message.contains(dir.path().to_str().unwrap()), "{message}");
+        let (kept, given) = ("the-key-that-is-kept", "the-key-that-is-given");
+        std::fs::write(dir.path().join("api-key"), format!("{kept}\n")).unwrap();
+        assert_eq!(args(None, dir.path()).key().unwrap(), kept);
+        assert_eq!(args(Some(""), dir.path()).key().unwrap(), kept);
+        assert_eq!(args(Some(given), dir.path()).key().unwrap(), given);
+        assert_eq!(args(Some(given), dir.path()).endpoint().unwrap().url(), "http://127.0.0.1:1");
     }
 }

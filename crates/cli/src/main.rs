@@ -1,5 +1,6 @@
 //! The `streamgauge` command: the whole pipeline on one machine (`up`), and what talks to it.
 
+mod api_key;
 mod archive;
 mod backup;
 mod dlq;
@@ -59,7 +60,9 @@ fn parse() -> Cli {
 }
 
 fn main() -> ExitCode {
-    let result = match parse().command {
+    let arguments = parse();
+    api_key::hide_flag();
+    let result = match arguments.command {
         Command::Up(args) => up::run(args),
         Command::Send(args) => send::run(args),
         Command::Put(args) => put::run(args),

@@ -14,7 +14,7 @@ mod memory;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let api_key = arguments.next().unwrap_or_else(|| "example-key".to_owned());
+    let api_key = arguments.next().unwrap_or_else(|| "an-example-api-key".to_owned());
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     let pipeline = memory::MemoryPipeline::default();

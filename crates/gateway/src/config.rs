@@ -1,13 +1,14 @@
 //! What a gateway is told when it starts.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use telemetry::FUTURE_TOLERANCE_DEFAULT_SECONDS;
 
 /// A gateway's settings.
 #[derive(Clone)]
 pub struct GatewayConfig {
-    /// The key that clients send as `x-api-key`: 1–512 visible ASCII characters.
+    /// The key that clients send as `x-api-key`, as [`check_api_key`] asks for it.
     pub api_key: String,
     /// The address the listener is bound to. On a loopback address the dashboard needs no login.
     pub bound: SocketAddr,
@@ -69,16 +70,25 @@ impl GatewayConfig {
 
     /// Checks the settings that could make a gateway unsafe or useless.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let key = self.api_key.as_bytes();
-        if key.is_empty() || key.len() > 512 || !key.iter().all(u8::is_ascii_graphic) {
-            return Err(ConfigError::ApiKey);
-        }
+        check_api_key(&self.api_key)?;
         let limits = &self.limits;
         if limits.body_bytes == 0 || limits.bodies_in_flight_bytes < limits.body_bytes || limits.connections == 0 {
             return Err(ConfigError::Limits);
         }
         Ok(())
     }
+}
+
+/// The lengths of a key: below, it could be guessed; above, it fits no header.
+const API_KEY_CHARACTERS: RangeInclusive<usize> = 16..=512;
+
+/// Checks that `key` can be a gateway's key: 16–512 visible ASCII characters.
+///
+/// # Errors
+/// [`ConfigError::ApiKey`].
+pub fn check_api_key(key: &str) -> Result<(), ConfigError> {
+    let is_key = API_KEY_CHARACTERS.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_key { Ok(()) } else { Err(ConfigError::ApiKey) }
 }
 
 /// The key is left out: it must never reach a log.
@@ -97,7 +107,7 @@ impl std::fmt::Debug for GatewayConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The key breaks its rule.
-    #[error("the api key must be 1 to 512 visible ASCII characters")]
+    #[error("an API key has 16 to 512 visible ASCII characters")]
     ApiKey,
     /// A limit is zero, or the bodies in flight may not hold one body.
     #[error("body_bytes and connections must not be 0, and bodies_in_flight_bytes must hold at least one body")]

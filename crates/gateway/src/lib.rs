@@ -32,7 +32,7 @@ mod server;
 mod stall;
 mod view;
 
-pub use config::{ConfigError, GatewayConfig, Limits};
+pub use config::{ConfigError, GatewayConfig, Limits, check_api_key};
 pub use document::OPENAPI_DOCUMENT;
 pub use gateway::Gateway;
 pub use observed::ObservedStatisticsStore;

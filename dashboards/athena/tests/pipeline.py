@@ -15,7 +15,8 @@ def run(binary, scenario, directory):
         up = subprocess.Popen([binary, "up", "--port", "0", "--data-dir", str(data)], stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         ready = json.loads(up.stdout.readline())
-        url, key = ready["ingest"], ready["api_key"]
+        url, key_file = ready["ingest"], ready["api_key_file"]
+        key = pathlib.Path(key_file).read_text().strip()
 
         def call(path, body=None):
             headers = {"x-api-key": key, "content-type": "application/json"}
@@ -26,7 +27,7 @@ def run(binary, scenario, directory):
             call(path, body.encode())
         hostile = [(device or "nobody", body) for device, body in scenario.hostile]
         for partition_key, body in hostile + [(partition_key, body.encode()) for partition_key, body, _ in scenario.refused]:
-            put = [binary, "put", "--endpoint", url, "--api-key", key, "--partition-key", partition_key, "-"]
+            put = [binary, "put", "--endpoint", url, "--api-key-file", key_file, "--partition-key", partition_key, "-"]
             subprocess.run(put, input=body, check=True, stdout=subprocess.DEVNULL)
         for _ in range(600):
             accounts = call("/pipeline")

@@ -24,7 +24,7 @@ def send_twice(binary, data, readings):
     up = subprocess.Popen([binary, "up", "--port", "0", "--data-dir", data], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         ready = json.loads(up.stdout.readline())
-        command = [binary, "send", "--endpoint", ready["ingest"], "--api-key", ready["api_key"], "--jsonl", readings]
+        command = [binary, "send", "--endpoint", ready["ingest"], "--api-key-file", ready["api_key_file"], "--jsonl", readings]
         for _ in range(2):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     finally:

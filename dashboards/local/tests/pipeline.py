@@ -37,7 +37,7 @@ class Pipeline:
         except (queue.Empty, ValueError) as error:
             self.process.kill()
             raise RuntimeError(f"no ready line from {command}: {self.log_path.read_text()[-2000:]}") from error
-        self.ingest, self.key = self.ready["ingest"], self.ready["api_key"]
+        self.ingest, self.key = self.ready["ingest"], pathlib.Path(self.ready["api_key_file"]).read_text().strip()
 
     def _read(self):
         for line in self.process.stdout:

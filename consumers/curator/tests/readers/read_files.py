@@ -39,10 +39,11 @@ class Pipeline:
         arguments = [binary, "up", "--port", "0", "--data-dir", data_dir, "--curated-interval", "1"]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.ready = json.loads(self.process.stdout.readline())
+        self.key = pathlib.Path(self.ready["api_key_file"]).read_text().strip()
 
     def call(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        headers = {"x-api-key": self.ready["api_key"], "content-type": "application/json"}
+        headers = {"x-api-key": self.key, "content-type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(self.ready["ingest"] + path, data, headers)) as answer:
             return json.load(answer)
 

@@ -15,6 +15,7 @@ mod screen;
 mod totals;
 mod view;
 
+use crate::api_key::{ApiKey, ApiKeyArgs};
 use crate::signals::Signals;
 use aggregator::{Aggregator, Settings};
 use anyhow::Context as _;
@@ -25,7 +26,7 @@ use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, ObservedStatisticsSt
 pub use holds::Holds;
 use ports::SystemClock;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +62,8 @@ pub struct Args {
     /// A name by which browsers may reach the dashboard, such as a reverse proxy's; may be given several times
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
-    /// The key that clients send as x-api-key; without it, one is made and kept in the data directory
-    #[arg(long, env = "STREAMGAUGE_API_KEY", hide_env_values = true, value_name = "KEY")]
-    api_key: Option<String>,
+    #[command(flatten)]
+    api_key: ApiKeyArgs,
     /// Shards of a new stream, 4 by default; an existing data directory keeps its own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
@@ -92,13 +92,14 @@ fn rate(text: &str) -> Result<f64, String> {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = screen::Screen::new();
     let held_back = logging::init(&screen)?;
+    let given_key = api_key::given(&args.api_key)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8)))
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.spawn(held_back.clone().keep_writing());
-    let result = runtime.block_on(pipeline(&args, &screen));
+    let result = runtime.block_on(pipeline(&args, given_key, &screen));
     screen.clear();
     held_back.write_rest();
     // Blocking reads that are still under way have nothing left to tell.
@@ -106,14 +107,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
+async fn pipeline(args: &Args, given_key: Option<ApiKey>, screen: &screen::Screen) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let listener = TcpListener::bind((args.host.as_str(), args.port))
         .await
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
     let storage = open(args)?;
-    let api_key = api_key(args)?;
+    let ApiKey { key: api_key, file: api_key_file } = api_key::given_or_kept(given_key, &args.data_dir)?;
     let totals = Totals::new(storage.clone());
     let holds = Holds::default();
     let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
@@ -126,7 +127,7 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
         recent.clone(),
         Arc::new(SystemClock),
     )
-    .map_err(|error| anyhow::anyhow!("--api-key: {error}"))?;
+    .context("cannot start the gateway")?;
 
     let (door, mapping, rest) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let serving = tokio::spawn(gateway::serve(listener, gateway, door.clone().cancelled_owned()));
@@ -141,9 +142,9 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
     let trimming = tokio::spawn(background::trim(storage.clone(), holds.clone(), rest.clone()));
 
     let url = public_url(address);
-    announce(&url, &api_key, args)?;
-    let showing =
-        tokio::spawn(screen::show(screen.clone(), storage.clone(), totals.clone(), url.clone(), rest.clone()));
+    announce(&url, api_key_file.as_deref(), args)?;
+    let place = screen::Place { url: url.clone(), api_key_file };
+    let showing = tokio::spawn(screen::show(screen.clone(), storage.clone(), totals.clone(), place, rest.clone()));
     let fleet = background::Fleet::start(args.devices, args.rate, &url, &api_key)?;
 
     signals.first().await;
@@ -174,14 +175,6 @@ async fn pipeline(args: &Args, screen: &screen::Screen) -> anyhow::Result<()> {
             anyhow::Ok(())
         } => drained,
         () = signals.second() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
-    }
-}
-
-fn api_key(args: &Args) -> anyhow::Result<String> {
-    // An empty variable is an unset one.
-    match args.api_key.as_ref().filter(|key| !key.is_empty()) {
-        Some(key) => Ok(key.clone()),
-        None => api_key::load_or_create(&args.data_dir),
     }
 }
 
@@ -247,26 +240,27 @@ fn public_url(address: SocketAddr) -> String {
 }
 
 /// The one line on standard output, for programs; what people read goes to standard error.
-fn announce(url: &str, api_key: &str, args: &Args) -> anyhow::Result<()> {
+fn announce(url: &str, api_key_file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     use std::io::Write as _;
     let ready = Ready {
         event: "ready",
         ingest: url,
         dashboard: format!("{url}/dashboard"),
-        api_key,
         data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
+        api_key_file,
     };
-    let ready = serde_json::to_string(&ready).context("the data directory's path is not UTF-8")?;
+    let ready =
+        serde_json::to_string(&ready).context("the path of the data directory or of the key's file is not UTF-8")?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
-/// The ready line.
+/// The ready line. It ends up in logs, so it names the key's file and never holds the key.
 #[derive(serde::Serialize)]
 struct Ready<'a> {
     event: &'a str,
     ingest: &'a str,
     dashboard: String,
-    api_key: &'a str,
     data_dir: PathBuf,
+    api_key_file: Option<&'a Path>,
 }

@@ -8,7 +8,8 @@ use gateway::Accounting;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::StatisticsItem;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use telemetry::DeviceId;
 use tokio_util::sync::CancellationToken;
@@ -56,10 +57,25 @@ impl Screen {
     }
 }
 
+/// Where people find the pipeline and its key.
+pub struct Place {
+    pub url: String,
+    pub api_key_file: Option<PathBuf>,
+}
+
 /// Shows the pipeline until cancelled.
-pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url: String, cancelled: CancellationToken) {
+pub async fn show(
+    screen: Screen,
+    storage: EmbeddedStorage,
+    totals: Totals,
+    place: Place,
+    cancelled: CancellationToken,
+) {
     if !screen.is_live() {
-        say(&format!("dashboard at {url}/dashboard; SIGTERM, SIGHUP or Ctrl-C drains and ends"));
+        say(&format!("dashboard at {}/dashboard; SIGTERM, SIGHUP or Ctrl-C drains and ends", place.url));
+        if let Some(line) = place.key_line() {
+            say(&line);
+        }
     }
     let interval = if screen.is_live() { DRAW_INTERVAL } else { LINE_INTERVAL };
     let mut before: Option<(Instant, u64)> = None;
@@ -71,7 +87,7 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url:
             before = Some((Instant::now(), accounts.counted));
             if screen.is_live() {
                 let list = storage.statistics().list(None, DEVICES_SHOWN + 1).await.unwrap_or_default();
-                screen.bar.set_message(picture(&url, &accounts, rate, &list.devices));
+                screen.bar.set_message(picture(&place, &accounts, rate, &list.devices));
             } else {
                 say(&summary(&accounts, rate, "   "));
             }
@@ -83,9 +99,23 @@ pub async fn show(screen: Screen, storage: EmbeddedStorage, totals: Totals, url:
     }
 }
 
-fn picture(url: &str, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {
+impl Place {
+    /// How to read the key: what people see may end up in a log, so the key itself is never shown.
+    fn key_line(&self) -> Option<String> {
+        Some(format!("API key: cat {}", self.api_key_file.as_ref()?.display()))
+    }
+}
+
+/// A line for people. Where standard error is gone there is nobody to tell, and the pipeline goes on.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "streamgauge: {line}");
+}
+
+fn picture(place: &Place, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {
     let mut text = format!(
-        "\n  Streamgauge   dashboard: {url}/dashboard   Ctrl-C ends\n\n  {}\n\n",
+        "\n  Streamgauge   dashboard: {}/dashboard   Ctrl-C ends\n{}\n  {}\n\n",
+        place.url,
+        place.key_line().map_or_else(String::new, |line| format!("  {line}\n")),
         summary(accounts, rate, "\n  ")
     );
     if devices.is_empty() {
@@ -156,11 +186,22 @@ mod tests {
     #[test]
     fn the_terminal_says_when_totals_do_not_add_up() {
         let mut accounts = Accounting { accepted: 10, counted: 10, ..Accounting::default() };
-        assert!(!picture("http://x", &accounts, 0.0, &[]).contains("ADD UP"));
+        let place = Place { url: "http://x".to_owned(), api_key_file: None };
+        assert!(!picture(&place, &accounts, 0.0, &[]).contains("ADD UP"));
         accounts.unexplained = 1234;
         let alarm = "TOTALS DON'T ADD UP: 1,234 more counted or dead letters than accepted";
-        assert!(picture("http://x", &accounts, 0.0, &[]).contains(alarm));
+        assert!(picture(&place, &accounts, 0.0, &[]).contains(alarm));
         assert!(summary(&accounts, 0.0, "   ").ends_with(alarm));
+    }
+
+    #[test]
+    fn the_terminal_says_how_to_read_the_key() {
+        let place = Place { url: "http://x".to_owned(), api_key_file: Some("/data/api-key".into()) };
+        let text = picture(&place, &Accounting::default(), 0.0, &[]);
+        assert!(
+            text.contains("dashboard: http://x/dashboard") && text.contains("  API key: cat /data/api-key\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -82,9 +82,7 @@ fn check_api_key(data_dir: &Path) -> Option<Problem> {
         // It was given to `up` by flag or variable.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => format!("it cannot be read: {error}"),
-        Ok(bytes) if bytes.trim_ascii().iter().all(u8::is_ascii_graphic) && !bytes.trim_ascii().is_empty() => {
-            return None;
-        }
+        Ok(bytes) if gateway::check_api_key(&String::from_utf8_lossy(bytes.trim_ascii())).is_ok() => return None,
         Ok(_) => "it holds no key; delete it and `up` makes a new one, which the clients then need".to_owned(),
     };
     Some(Problem { file: API_KEY_FILE.to_owned(), problem })

@@ -153,7 +153,7 @@ fn a_backup_needs_the_key_and_a_target_of_its_own() {
     let data = directory.path().join("data");
     let up = Pipeline::start(&data, &["--port", "0"]);
     let target = directory.path().join("copy");
-    let message = refused(&backup(&target, &["--endpoint", up.url(), "--api-key", "wrong"]));
+    let message = refused(&backup(&target, &["--endpoint", up.url(), "--api-key", "another-pipelines-key"]));
     assert!(message.contains("is not a key of this server"), "{message}");
     assert!(!target.exists());
     // The session that the page is given on a loopback address reads, and makes no backup.

@@ -273,11 +273,11 @@ fn an_endpoint_that_is_not_there_or_takes_no_such_key_exits_2() {
     let ask = |key: &str| {
         Said::of(streamgauge().args(["dlq", "list", "--endpoint", &url, "--api-key", key]).output().unwrap())
     };
-    let refused = ask("wrong");
+    let refused = ask("another-pipelines-key");
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("does not take this API key"), "{}", refused.err);
     assert!(up.terminate().success());
-    assert_eq!(ask("any").code, 2);
+    assert_eq!(ask("another-pipelines-key").code, 2);
 }
 
 #[test]

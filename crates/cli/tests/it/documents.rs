@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SHARED: [&str; 3] = ["--endpoint", "--api-key", "--data-dir"];
+const SHARED: [&str; 4] = ["--endpoint", "--api-key-file", "--api-key", "--data-dir"];
 
 /// The flags of a command's help, but for `--help` itself.
 fn flags_of(command: &str) -> BTreeSet<String> {

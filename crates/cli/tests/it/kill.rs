@@ -14,6 +14,7 @@ use telemetry::Timestamp;
 
 const DEVICES: usize = 24;
 const SENDERS: usize = 6;
+const KEY: &str = "the-key-of-a-test";
 
 /// The values that a device was acknowledged, by identity; the first stands.
 type Acknowledged = BTreeMap<String, BTreeMap<i128, f64>>;
@@ -78,13 +79,13 @@ fn sigkill_at_any_moment_loses_nothing_acknowledged_and_counts_nothing_twice() {
     // A port that was free a moment ago: the senders must find every new process under the same address.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let port = free.port().to_string();
-    let start = || Pipeline::start(directory.path(), &["--port", &port, "--api-key", "test-key"]);
+    let start = || Pipeline::start(directory.path(), &["--port", &port, "--api-key", KEY]);
     let url = format!("http://{free}");
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let (url, stop) = (url.clone(), stop.clone());
-            std::thread::spawn(move || send(&url, "test-key", sender, &stop))
+            std::thread::spawn(move || send(&url, KEY, sender, &stop))
         })
         .collect();
     let mut random = rand::rng();

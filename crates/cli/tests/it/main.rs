@@ -8,6 +8,7 @@ mod dlq;
 mod dlq_beside;
 mod documents;
 mod hostile;
+mod keys;
 mod kill;
 #[cfg(feature = "aws")]
 mod kinesis;

@@ -37,17 +37,9 @@ fn the_ready_line_says_where_everything_is() {
     assert_eq!(up.ready["event"], "ready");
     assert_eq!(up.ready["dashboard"], format!("{}/dashboard", up.url()));
     assert_eq!(up.ready["data_dir"], directory.path().to_str().unwrap());
-    let kept = std::fs::read_to_string(directory.path().join("api-key")).unwrap();
-    assert_eq!(kept.trim(), up.key());
-}
-
-#[test]
-fn a_given_key_is_not_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let up = Pipeline::start(directory.path(), &["--port", "0", "--api-key", "of-my-own"]);
-    assert_eq!(up.get("/devices").0, 200);
-    assert_eq!(up.key(), "of-my-own");
-    assert!(!directory.path().join("api-key").exists());
+    assert_eq!(up.ready["api_key_file"], directory.path().join("api-key").to_str().unwrap());
+    let members: Vec<_> = up.ready.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["api_key_file", "dashboard", "data_dir", "event", "ingest"]);
 }
 
 #[test]
@@ -355,8 +347,9 @@ fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
     use std::io::{BufRead as _, BufReader, Read as _};
     let directory = tempfile::tempdir().unwrap();
     let mut up = streamgauge()
-        .args(["up", "--port", "0", "--api-key", "k", "--data-dir"])
+        .args(["up", "--port", "0", "--data-dir"])
         .arg(directory.path())
+        .env("STREAMGAUGE_API_KEY", "the-key-of-a-test")
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -367,7 +360,8 @@ fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
     BufReader::new(up.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let ready: Value = serde_json::from_str(&line).unwrap();
     let url = format!("{}/data", ready["ingest"].as_str().unwrap());
-    let post = crate::support::agent().post(url).header("x-api-key", "k").content_type("application/json");
+    let post =
+        crate::support::agent().post(url).header("x-api-key", "the-key-of-a-test").content_type("application/json");
     assert_eq!(post.send(reading("d", 0, 1.0).to_string()).unwrap().status(), 200);
     std::process::Command::new("kill").arg("-TERM").arg(up.id().to_string()).status().unwrap();
     assert_eq!(up.wait().unwrap().code(), Some(0));

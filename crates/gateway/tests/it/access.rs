@@ -285,12 +285,13 @@ fn no_answer_holds_the_key() {
 
 #[test]
 fn a_gateway_without_a_usable_key_does_not_start() {
-    for key in ["", "with space", "ümlaut", &"x".repeat(513)] {
+    let short = "x".repeat(15);
+    for key in ["", &short, "a key with spaces", "sixteen-ümlauts-", &"x".repeat(513)] {
         let config = gateway::GatewayConfig::new(key, "127.0.0.1:0".parse().unwrap());
         let pipeline = crate::support::memory::MemoryPipeline::default();
         let clock = std::sync::Arc::new(crate::support::FixedClock);
         let refused = gateway::Gateway::new(&config, pipeline.clone(), pipeline, Default::default(), clock).err();
         assert!(matches!(refused, Some(gateway::ConfigError::ApiKey)), "{key}");
-        assert!(!format!("{config:?}").contains("with space"), "the key is never printed");
+        assert!(!format!("{config:?}").contains("a key with"), "the key is never printed");
     }
 }

@@ -18,6 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Pipeline {
     child: Child,
     pub ready: Value,
+    key: String,
     pub agent: ureq::Agent,
     log: Arc<Mutex<String>>,
 }
@@ -66,7 +67,13 @@ impl Pipeline {
                 *said.lock().unwrap() += &format!("{line}\n");
             });
         });
-        Pipeline { child, ready: serde_json::from_str(&line).unwrap(), agent: agent(), log }
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let key = match ready["api_key_file"].as_str() {
+            Some(file) => std::fs::read_to_string(file).unwrap().trim_end().to_owned(),
+            // `--api-key KEY` or `--api-key=KEY`.
+            None => arguments.join("=").split("--api-key=").nth(1).unwrap().split('=').next().unwrap().to_owned(),
+        };
+        Pipeline { child, ready, key, agent: agent(), log }
     }
 
     /// What it has said on standard error, once `text` is part of it.
@@ -87,7 +94,7 @@ impl Pipeline {
     }
 
     pub fn key(&self) -> &str {
-        self.ready["api_key"].as_str().unwrap()
+        &self.key
     }
 
     pub fn id(&self) -> u32 {
