@@ -14,7 +14,7 @@ fn run_until(
     enough: impl Fn(&Progress) -> bool,
 ) -> (Server, Progress) {
     let server = Server::start(decide);
-    let endpoint = Endpoint::new(&server.url, "secret").unwrap();
+    let endpoint = Endpoint::new(&server.url, "a-secret-of-a-test").unwrap();
     let progress = Progress::default();
     let run = FleetRun { devices, readings_per_second, seed: 1 };
     std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ fn a_refusal_is_counted_and_the_fleet_goes_on() {
 
 #[test]
 fn a_fleet_that_cannot_reach_its_endpoint_ends_when_it_is_told_to() {
-    let endpoint = Endpoint::new("http://127.0.0.1:1", "secret").unwrap();
+    let endpoint = Endpoint::new("http://127.0.0.1:1", "a-secret-of-a-test").unwrap();
     let run = FleetRun { devices: 10, readings_per_second: 100.0, seed: 1 };
     let progress = Progress::default();
     std::thread::scope(|scope| {

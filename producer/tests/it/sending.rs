@@ -28,7 +28,7 @@ fn settings(batch: usize) -> SendSettings {
 }
 
 fn run(server: &Server, settings: &SendSettings, rows: Vec<Result<Row, Refusal>>) -> Summary {
-    let endpoint = Endpoint::new(&server.url, "secret").unwrap();
+    let endpoint = Endpoint::new(&server.url, "a-secret-of-a-test").unwrap();
     send(&endpoint, settings, rows.into_iter(), &Progress::default())
 }
 
@@ -52,7 +52,7 @@ fn every_reading_is_posted_once_in_order_to_the_path_of_its_form() {
         let seen = Arc::new(Mutex::new(HashMap::new()));
         let count = seen.clone();
         let server = Server::start(move |post| {
-            assert_eq!(post.key, "secret");
+            assert_eq!(post.key, "a-secret-of-a-test");
             *count.lock().unwrap().entry(post.path.clone()).or_insert(0) += 1;
             Act::Store
         });
@@ -219,7 +219,7 @@ fn a_200_that_acknowledges_nothing_is_no_acknowledgement() {
 
 #[test]
 fn an_endpoint_that_never_answers_is_unreachable_and_one_that_stops_answering_is_given_up() {
-    let endpoint = Endpoint::new("http://127.0.0.1:1", "secret").unwrap();
+    let endpoint = Endpoint::new("http://127.0.0.1:1", "a-secret-of-a-test").unwrap();
     let impatient = SendSettings { max_retry_time: Duration::from_millis(300), ..settings(5) };
     let summary = send(&endpoint, &impatient, rows(2, 100).into_iter(), &Progress::default());
     assert!(matches!(summary.halted, Some(Halt::Unreachable(_))), "{:?}", summary.halted);
@@ -277,7 +277,7 @@ fn a_source_that_trickles_is_posted_as_it_comes() {
         }
         rows.next()
     });
-    let endpoint = Endpoint::new(&server.url, "secret").unwrap();
+    let endpoint = Endpoint::new(&server.url, "a-secret-of-a-test").unwrap();
     assert_eq!(account(&send(&endpoint, &settings(500), source, &Progress::default())), (2, 2, 0));
 }
 
@@ -292,7 +292,7 @@ fn repeated_timestamps_of_a_file_are_all_sent_in_the_order_of_the_file() {
     });
     for batch in [1, 7, 500] {
         let server = Server::start(|_| Act::Store);
-        let endpoint = Endpoint::new(&server.url, "secret").unwrap();
+        let endpoint = Endpoint::new(&server.url, "a-secret-of-a-test").unwrap();
         let progress = Arc::new(Progress::default());
         let source = CsvFiles::new(files.clone(), 8, batch, progress.clone());
         let summary = send(&endpoint, &settings(batch), source, &progress);
