@@ -53,7 +53,7 @@ function showDevice() {
 
 function fillCommands() {
   const { origin } = location;
-  setText($('command-send'), `streamgauge send --endpoint ${origin} --api-key "$STREAMGAUGE_API_KEY" --devices 25 --readings 1000`);
+  setText($('command-send'), `streamgauge send --endpoint ${origin} --devices 25 --readings 1000`);
   const reading = JSON.stringify({ device_id: 'kitchen', timestamp: new Date().toISOString(), value: 21.5 });
   setText($('command-curl'), `curl ${origin}/data \\\n  -H "x-api-key: $STREAMGAUGE_API_KEY" \\\n  -H "content-type: application/json" \\\n  -d '${reading}'`);
 }
