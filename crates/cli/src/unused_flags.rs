@@ -27,7 +27,10 @@ pub fn check(matches: &ArgMatches) -> Result<(), String> {
             return Err(format!("{flag} has no effect without --devices"));
         }
     }
-    if is_typed("api_key") {
+    for (id, key_flag) in [("api_key", "--api-key"), ("api_key_file", "--api-key-file")] {
+        if !is_typed(id) {
+            continue;
+        }
         // Without --endpoint, --data-dir alone is a directory that no `up` uses.
         let is_directory = takes_directories && source("endpoint").is_none() && is_typed("data_dir");
         for (is_given, flag) in [
@@ -36,7 +39,7 @@ pub fn check(matches: &ArgMatches) -> Result<(), String> {
             (is_directory, "with --data-dir and without --endpoint"),
         ] {
             if is_given {
-                return Err(format!("--api-key has no effect {flag}"));
+                return Err(format!("{key_flag} has no effect {flag}"));
             }
         }
     }

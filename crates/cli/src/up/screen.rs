@@ -8,7 +8,7 @@ use gateway::Accounting;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::StatisticsItem;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use telemetry::DeviceId;
@@ -104,11 +104,6 @@ impl Place {
     fn key_line(&self) -> Option<String> {
         Some(format!("API key: cat {}", self.api_key_file.as_ref()?.display()))
     }
-}
-
-/// A line for people. Where standard error is gone there is nobody to tell, and the pipeline goes on.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "streamgauge: {line}");
 }
 
 fn picture(place: &Place, accounts: &Accounting, rate: f64, devices: &[(DeviceId, StatisticsItem)]) -> String {
