@@ -1,12 +1,12 @@
 //! The event, taken apart: readings grouped by device, and what can never be counted.
 
 use crate::event::arrived_at;
+use crate::rejected::{Rejected, RejectedReadings};
 use crate::settings::Settings;
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
-use ports::{DeadLetter, DeadLetterOrigin};
 use statistics::{CountedReading, Identity};
 use std::collections::HashMap;
-use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection, Timestamp};
+use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection};
 
 /// Where a reading stands: its record in the event, and its place among the record's readings.
 #[derive(Debug, Clone, Copy)]
@@ -25,30 +25,23 @@ pub(crate) struct Group {
     pub places: Vec<Place>,
 }
 
-/// A reading that can never be counted.
-#[derive(Debug)]
-pub(crate) struct Rejected {
-    pub place: Place,
-    pub rejection: Rejection,
-    /// Its partition key in a KPL aggregate, which stands for the record's own.
-    pub partition_key: Option<String>,
-}
-
 /// A batch, taken apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     pub groups: Vec<Group>,
-    pub rejected: Vec<Rejected>,
+    pub rejected: RejectedReadings,
 }
 
 /// Takes the event apart and groups its readings by device, each group in the order of the records.
 pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch { groups: Vec::new(), rejected: RejectedReadings::new(settings.letters_per_record_max) };
     let mut group_of: HashMap<DeviceId, usize> = HashMap::new();
     for (record, event_record) in event.records.iter().enumerate() {
-        for (reading, decoded) in telemetry::decode_record(&event_record.kinesis.data).into_iter().enumerate() {
+        let mut next_reading = 0;
+        telemetry::each_reading(&event_record.kinesis.data, |decoded| {
             let DecodedReading { sub_sequence_number, partition_key, index, outcome } = decoded;
-            let place = Place { record, reading, sub_sequence_number, index };
+            let place = Place { record, reading: next_reading, sub_sequence_number, index };
+            next_reading += 1;
             let key = partition_key.as_deref().unwrap_or(&event_record.kinesis.partition_key);
             match outcome.and_then(|reading| check_against_record(reading, key, event_record, settings)) {
                 Ok(reading) => {
@@ -63,7 +56,7 @@ pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
                 }
                 Err(rejection) => batch.rejected.push(Rejected { place, rejection, partition_key }),
             }
-        }
+        });
     }
     batch
 }
@@ -93,27 +86,4 @@ fn counted_reading(reading: &Reading) -> CountedReading {
         value: reading.value,
         value_check: telemetry::value_check(reading.value),
     }
-}
-
-/// The dead letter of a reading of `record`, whose readings have `payloads`.
-pub(crate) fn dead_letter(
-    record: &KinesisEventRecord,
-    rejected: &Rejected,
-    payloads: &[Vec<u8>],
-    failed_at: Timestamp,
-) -> DeadLetter {
-    // The event's id is `shardId-…:<sequence number>`, its source's ARN ends in `stream/<name>`.
-    let shard_id = record.event_id.as_deref().and_then(|id| id.split_once(':')).map_or("", |(shard, _)| shard);
-    let stream = record.event_source_arn.as_deref().and_then(|arn| arn.rsplit_once('/')).map_or("", |(_, name)| name);
-    let origin = DeadLetterOrigin {
-        stream,
-        shard_id,
-        sequence_number: &record.kinesis.sequence_number,
-        sub_sequence_number: rejected.place.sub_sequence_number,
-        index: rejected.place.index,
-        partition_key: rejected.partition_key.as_deref().unwrap_or(&record.kinesis.partition_key),
-        arrived_at: arrived_at(record),
-    };
-    let payload = payloads.get(rejected.place.reading).unwrap_or(&record.kinesis.data);
-    DeadLetter::new(&rejected.rejection, payload, origin, failed_at)
 }

@@ -1,16 +1,17 @@
 //! A batch: taken apart, its groups written, its dead letters sent, and answered.
 
-use crate::decode::{Batch, Group, Rejected, dead_letter, decode};
+use crate::decode::{Batch, Group, decode};
 use crate::group::GroupWriter;
 use crate::plan::Outcome;
+use crate::rejected::{Letter, Rejected, RejectedReadings};
 use crate::settings::Settings;
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
-use ports::{Clock, DeadLetter, DeadLetterError, DeadLetterQueue, StatisticsStore, with_causes};
+use ports::{Clock, DeadLetterError, DeadLetterQueue, StatisticsStore, with_causes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use telemetry::{RejectReason, Rejection, Timestamp};
+use telemetry::{RejectReason, Rejection};
 use tracing::error;
 
 /// The aggregator over its ports.
@@ -29,7 +30,7 @@ pub struct BatchReport {
     pub counted: u64,
     /// Readings of an identity and value that was counted before.
     pub duplicates: u64,
-    /// Dead letters sent, by reason.
+    /// Readings whose dead letters were sent, by reason.
     pub dead_letters: BTreeMap<RejectReason, u64>,
     /// Devices whose group failed and will be delivered again.
     pub failed_groups: u64,
@@ -67,6 +68,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             .buffer_unordered(self.settings.concurrency.max(1))
             .collect()
             .await;
+        let mut undecided = BTreeSet::new();
         let mut newer = None;
         for (group, outcomes) in results {
             match outcomes {
@@ -80,6 +82,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     }
                     report.failed_groups += 1;
                     failed_records.extend(group.places.first().map(|place| place.record));
+                    undecided.extend(group.places.iter().map(|place| place.record));
                 }
             }
         }
@@ -90,6 +93,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             let (devices, device_id) = (report.newer_version, device_id.as_str());
             error!(error, devices, device_id, "stored state is of a newer version than this program");
         }
+        failed_records.extend(rejected.leave_out(&undecided, event));
         self.send_dead_letters(event, rejected, &mut report, &mut failed_records).await;
         let mut response = KinesisEventResponse::default();
         response.set_failures(failed_records.iter().map(|record| &event.records[*record].kinesis.sequence_number));
@@ -99,25 +103,30 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
     async fn send_dead_letters(
         &self,
         event: &KinesisEvent,
-        mut rejected: Vec<Rejected>,
+        rejected: RejectedReadings,
         report: &mut BatchReport,
         failed_records: &mut BTreeSet<usize>,
     ) {
-        if rejected.is_empty() {
+        let letters = rejected.letters(event, self.clock.now());
+        if letters.is_empty() {
             return;
         }
-        rejected.sort_by_key(|rejected| (rejected.place.record, rejected.place.reading));
-        let letters = dead_letters(event, &rejected, self.clock.now());
+        let of_letters: Vec<_> = letters.iter().map(|Letter { record, letter }| (*record, letter.readings())).collect();
+        let letters = letters.into_iter().map(|Letter { letter, .. }| letter).collect();
         let mut results = self.dead_letters.send(letters).await.into_iter();
         let mut failures = Failures::default();
-        for rejected in &rejected {
+        for (record, readings) in of_letters {
             // A letter without an answer was not taken.
             let unanswered = || Err(DeadLetterError::Unavailable("the queue gave no answer".into()));
             match results.next().unwrap_or_else(unanswered) {
-                Ok(()) => *report.dead_letters.entry(rejected.rejection.reason).or_default() += 1,
+                Ok(()) => {
+                    for (reason, count) in readings {
+                        *report.dead_letters.entry(reason).or_default() += count;
+                    }
+                }
                 Err(error) => {
-                    failures.add(&error, &event.records[rejected.place.record].kinesis.sequence_number);
-                    failed_records.insert(rejected.place.record);
+                    failures.add(&error, &event.records[record].kinesis.sequence_number);
+                    failed_records.insert(record);
                 }
             }
         }
@@ -150,19 +159,7 @@ impl Failures {
     }
 }
 
-/// The dead letters of a batch; each record's payloads are taken apart once.
-fn dead_letters(event: &KinesisEvent, rejected: &[Rejected], failed_at: Timestamp) -> Vec<DeadLetter> {
-    rejected
-        .chunk_by(|a, b| a.place.record == b.place.record)
-        .flat_map(|of_record| {
-            let record = &event.records[of_record[0].place.record];
-            let payloads = telemetry::reading_payloads(&record.kinesis.data);
-            of_record.iter().map(move |rejected| dead_letter(record, rejected, &payloads, failed_at))
-        })
-        .collect()
-}
-
-fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected: &mut Vec<Rejected>) {
+fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected: &mut RejectedReadings) {
     for (place, outcome) in group.places.iter().zip(outcomes) {
         let (reason, detail) = match outcome {
             Outcome::Counted => {

@@ -5,13 +5,15 @@
 //!   never be counted, and the batch response with the records to deliver again.
 //! - **Fails**: a passing failure is reported as a batch item failure, record by record; nothing is ever dropped.
 //!
-//! `decode` takes the event apart, `plan` decides (pure), `handler` reads and writes around it.
+//! `decode` takes the event apart, `plan` decides (pure), `rejected` makes dead letters of what can never be counted,
+//! `handler` reads and writes around it.
 
 mod decode;
 mod event;
 mod group;
 mod handler;
 mod plan;
+mod rejected;
 mod settings;
 
 pub use event::{KinesisBatch, arrived_at, event_record};

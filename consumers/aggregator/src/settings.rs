@@ -34,6 +34,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How often one device is planned again in one invocation because another writer came between.
     pub replans_max: usize,
+    /// The most dead letters of one record: with more readings that cannot be counted it has one letter for all.
+    pub letters_per_record_max: usize,
 }
 
 impl Default for Settings {
@@ -47,6 +49,7 @@ impl Default for Settings {
             write_bytes_max: 3_000_000,
             concurrency: 64,
             replans_max: 8,
+            letters_per_record_max: 500,
         }
     }
 }

@@ -4,20 +4,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::future::Future;
 use telemetry::{RejectReason, Rejection, Timestamp};
 
-/// One record or reading that could not be counted, in the wire format of the contract.
+/// One record or reading that could not be counted, or the readings of a record that are too many for a letter each,
+/// in the wire format of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The format's version: 1.
     pub version: u8,
     /// A hash of shard, sequence, sub-sequence, index and arrival: the same when the record is redelivered.
     pub id: String,
-    /// The reason code.
+    /// The reason code; of several readings, the commonest.
     pub reason: RejectReason,
     /// For people: the member that is wrong and the rule.
     pub detail: String,
+    /// In a letter of several readings: how many of its record's readings cannot be counted, by reason. Their record is
+    /// the payload, whole, with the readings that were counted. Absent in any other letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readings_by_reason: Option<BTreeMap<RejectReason, u64>>,
     /// The device, where a valid one is named.
     pub device_id: Option<String>,
     /// The payload: the whole record, or a complete one-reading body.
@@ -84,6 +90,7 @@ impl DeadLetter {
             id: origin.id(),
             reason: rejection.reason,
             detail: rejection.detail.clone(),
+            readings_by_reason: None,
             device_id: rejection.device_id.as_ref().map(|device| device.as_str().to_owned()),
             payload_base64: STANDARD.encode(payload),
             stream: origin.stream.to_owned(),
@@ -95,6 +102,11 @@ impl DeadLetter {
             arrived_at: origin.arrived_at,
             failed_at,
         }
+    }
+
+    /// How many readings the letter holds for, by reason.
+    pub fn readings(&self) -> BTreeMap<RejectReason, u64> {
+        self.readings_by_reason.clone().unwrap_or_else(|| [(self.reason, 1)].into())
     }
 }
 

@@ -23,25 +23,43 @@ pub struct DecodedReading {
 /// is one [`Rejection`], so that the answer is never empty but for an empty KPL aggregate.
 pub fn decode_record(data: &[u8]) -> Vec<DecodedReading> {
     let mut decoded = Vec::new();
-    each_part(data, |part, sub| decode_part(part, sub, &mut decoded));
+    each_reading(data, |reading| decoded.push(reading));
     decoded
+}
+
+/// Passes on what [`decode_record`] finds, one by one: a record may hold many times its own size in bad readings.
+pub fn each_reading(data: &[u8], mut visit: impl FnMut(DecodedReading)) {
+    each_part(data, |part, sub| decode_part(part, sub, &mut visit));
 }
 
 /// How many readings, good or bad, [`decode_record`] finds in a record: what accounting counts as accepted.
 pub fn count_readings(data: &[u8]) -> u64 {
-    decode_record(data).len() as u64
+    let mut readings = 0;
+    each_reading(data, |_| readings += 1);
+    readings
 }
 
 /// For each reading that [`decode_record`] finds, in the same order, the payload that a dead letter carries: the
 /// whole record, or a complete one-reading body for a reading of a series.
 pub fn reading_payloads(data: &[u8]) -> Vec<Vec<u8>> {
-    let mut payloads = Vec::new();
+    reading_payloads_at(data, |_| true)
+}
+
+/// As [`reading_payloads`], but only of the readings at the places, from 0, that are `wanted`.
+pub fn reading_payloads_at(data: &[u8], wanted: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+    let (mut payloads, mut place) = (Vec::new(), 0);
+    let mut push = |payload: &dyn Fn() -> Vec<u8>| {
+        if wanted(place) {
+            payloads.push(payload());
+        }
+        place += 1;
+    };
     each_part(data, |part, _| match part {
         Part::Record(record) => match series(record) {
-            Some(Ok((device, items))) => payloads.extend(items.iter().map(|item| one_reading_body(&device, item))),
-            _ => payloads.push(record.to_vec()),
+            Some(Ok((device, items))) => items.iter().for_each(|item| push(&|| one_reading_body(&device, item))),
+            _ => push(&|| record.to_vec()),
         },
-        Part::Bad(_) => payloads.push(data.to_vec()),
+        Part::Bad(_) => push(&|| data.to_vec()),
     });
     payloads
 }
@@ -96,9 +114,9 @@ fn each_part(data: &[u8], mut visit: impl FnMut(Part<'_>, Option<Sub<'_>>)) {
     }
 }
 
-fn decode_part(part: Part<'_>, sub: Option<Sub<'_>>, decoded: &mut Vec<DecodedReading>) {
+fn decode_part(part: Part<'_>, sub: Option<Sub<'_>>, visit: &mut impl FnMut(DecodedReading)) {
     let mut push = |index: Option<u32>, outcome: Result<Reading, Rejection>| {
-        decoded.push(DecodedReading {
+        visit(DecodedReading {
             sub_sequence_number: sub.map(|sub| sub.number),
             partition_key: sub.map(|sub| sub.partition_key.to_owned()),
             index,

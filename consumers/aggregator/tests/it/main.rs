@@ -9,3 +9,4 @@ mod lambda;
 mod oracle;
 mod regressions;
 mod support;
+mod whole_record;
