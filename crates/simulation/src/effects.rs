@@ -2,7 +2,7 @@
 
 use crate::coverage::{Branch, Fault};
 use crate::delivery::Poller;
-use crate::oracle::{Guarantee, Verdict, broken};
+use crate::oracle::{Guarantee, Judge, Verdict, broken};
 use crate::run::{Letter, Simulation};
 use crate::virtual_ports::{Operation, Reply, Request, injected};
 use aggregator::LedgerMode;
@@ -210,14 +210,22 @@ impl Simulation<'_> {
         let sequence = letter.sequence_number.parse().ok();
         let Some(record) = sequence.and_then(|sequence| shards[shard].find(sequence)) else { return unknown() };
         let stored = &mut shards[shard].records[record];
+        let clock_ns = self.now_ns - i128::from(self.schedule.clock_behind_seconds) * 1_000_000_000;
+        if let Some(by_reason) = &letter.readings_by_reason {
+            let place = (incarnation, shard, record, None);
+            let judge = Judge { settings: &settings, now_ns: clock_ns, coverage: &mut self.coverage };
+            self.oracle.whole_record_letter(&letter, by_reason, place, stored, judge)?;
+            self.letters.push(Letter { letter, place, in_queue: true });
+            return Ok(());
+        }
         let is_it = |one: &crate::content::Occurrence| {
             one.sub_sequence_number == letter.sub_sequence_number && one.index == letter.index
         };
         let Some(occurrence) = stored.occurrences.iter().position(is_it) else { return unknown() };
         stored.occurrences[occurrence].has_letter = true;
-        let place = (incarnation, shard, record, occurrence);
-        let clock_ns = self.now_ns - i128::from(self.schedule.clock_behind_seconds) * 1_000_000_000;
-        self.oracle.letter(&letter, place, stored, &settings, clock_ns, &mut self.coverage)?;
+        let place = (incarnation, shard, record, Some(occurrence));
+        let judge = Judge { settings: &settings, now_ns: clock_ns, coverage: &mut self.coverage };
+        self.oracle.letter(&letter, (place, occurrence), stored, judge)?;
         self.letters.push(Letter { letter, place, in_queue: true });
         Ok(())
     }

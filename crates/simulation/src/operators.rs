@@ -219,7 +219,11 @@ impl Simulation<'_> {
             self.tell(|s| format!("an operator redrives {reason} of {}", s.letters[at].letter.sequence_number));
             let entry = self.redriven(at);
             self.put(entry);
-            self.branch(if only_if_asked { Branch::RedrivenAsked } else { Branch::Redriven });
+            self.branch(match self.letters[at].place.3 {
+                None => Branch::RedrivenWhole,
+                Some(_) if only_if_asked => Branch::RedrivenAsked,
+                Some(_) => Branch::Redriven,
+            });
             if self.strikes(Fault::RedriveCrash) {
                 return;
             }
@@ -227,11 +231,13 @@ impl Simulation<'_> {
         }
     }
 
-    /// What redrive puts: the payload, under the device that it names.
+    /// What redrive puts: the payload, under the device that it names, or the whole record as it stood.
     fn redriven(&self, at: usize) -> Entry {
         let letter = &self.letters[at].letter;
         let (incarnation, shard, record, occurrence) = self.letters[at].place;
-        let of = self.streams[incarnation as usize].shards[shard].records[record].occurrences[occurrence];
+        let stored = &self.streams[incarnation as usize].shards[shard].records[record];
+        let Some(occurrence) = occurrence else { return stored.entry(self.schedule, self.now_ns) };
+        let of = stored.occurrences[occurrence];
         let data = base64::engine::general_purpose::STANDARD.decode(&letter.payload_base64).unwrap_or_default();
         let partition_key = letter.device_id.clone().unwrap_or_else(|| letter.partition_key.clone());
         let expected = expected(self.schedule, of.content, self.now_ns);

@@ -70,6 +70,16 @@ struct Known {
     damaged_page: bool,
 }
 
+/// Where a dead letter's reading stands, or its whole record: (incarnation of the stream, shard, record, occurrence).
+type LetterPlace = (u32, usize, usize, Option<usize>);
+
+/// How a dead letter is judged: by the settings of the aggregator that made it, and the time by its clock.
+pub(crate) struct Judge<'j> {
+    pub settings: &'j Settings,
+    pub now_ns: i128,
+    pub coverage: &'j mut Coverage,
+}
+
 /// The oracle.
 #[derive(Debug)]
 pub(crate) struct Oracle<'a> {
@@ -78,7 +88,7 @@ pub(crate) struct Oracle<'a> {
     /// For each device and reading: all readings of its identity, a bit each.
     identities: Vec<Vec<u64>>,
     /// Dead letters' ids, and what each stands for.
-    letter_ids: BTreeMap<String, (u32, usize, usize, usize)>,
+    letter_ids: BTreeMap<String, LetterPlace>,
     latest_counted: Vec<Option<i128>>,
     earliest_counted: Vec<Option<i128>>,
 }
@@ -220,18 +230,15 @@ impl<'a> Oracle<'a> {
         if agrees { Ok(()) } else { broken(Guarantee::Kept, format!("device {device}: {attributes:?}")) }
     }
 
-    /// A dead letter was stored, for this occurrence of this record, by an aggregator with these settings; `now_ns`
-    /// by its clock.
+    /// A dead letter was stored for this occurrence of this record.
     pub fn letter(
         &mut self,
         letter: &DeadLetter,
-        place: (u32, usize, usize, usize),
+        (place, occurrence): (LetterPlace, usize),
         record: &Stored,
-        settings: &Settings,
-        now_ns: i128,
-        coverage: &mut Coverage,
+        mut judge: Judge<'_>,
     ) -> Verdict {
-        let occurrence = record.occurrences[place.3];
+        let occurrence = record.occurrences[occurrence];
         let wrong = |detail: String| broken(Guarantee::LetterTrue, format!("{} {detail}", letter.reason));
         if *self.letter_ids.entry(letter.id.clone()).or_insert(place) != place {
             return wrong(format!("two dead letters have the id {}", letter.id));
@@ -240,7 +247,7 @@ impl<'a> Oracle<'a> {
             return wrong("does not say where it came from".to_owned());
         }
         if let Some(expected) = occurrence.expected {
-            coverage.branch(branch_of(expected));
+            judge.coverage.branch(branch_of(expected));
             if letter.reason != expected {
                 return wrong(format!("where {expected} was expected"));
             }
@@ -262,27 +269,94 @@ impl<'a> Oracle<'a> {
         if occurrence.expected.is_some() {
             return Ok(());
         }
-        let name = format!("for reading {reading} of device {device}");
-        let holds = match letter.reason {
+        if self.may_be_rejected(letter.reason, device, reading, &mut judge) {
+            return Ok(());
+        }
+        wrong(format!("for reading {reading} of device {device}"))
+    }
+
+    /// Whether the rules allow this reason, told after planning, for a reading.
+    fn may_be_rejected(&self, reason: RejectReason, device: usize, reading: usize, judge: &mut Judge<'_>) -> bool {
+        let known = &self.known[device];
+        match reason {
             RejectReason::ConflictingDuplicate => {
-                coverage.branch(Branch::ConflictingDuplicate);
-                let counted = self.known[device].counted & self.identities[device][reading];
+                judge.coverage.branch(Branch::ConflictingDuplicate);
+                let counted = known.counted & self.identities[device][reading];
                 counted != 0 && counted & (1 << reading) == 0
             }
-            RejectReason::Late => self.may_be_late(device, given.timestamp_ns, settings, now_ns, coverage),
+            RejectReason::Late => {
+                let timestamp_ns = self.schedule.devices[device].readings[reading].timestamp_ns;
+                self.may_be_late(device, timestamp_ns, judge)
+            }
             RejectReason::CorruptState => {
-                let known = &self.known[device];
                 if known.damaged {
-                    coverage.branch(Branch::CorruptState);
+                    judge.coverage.branch(Branch::CorruptState);
                 }
                 if known.damaged_page {
-                    coverage.branch(Branch::CorruptPage);
+                    judge.coverage.branch(Branch::CorruptPage);
                 }
                 known.damaged || known.damaged_page
             }
             _ => false,
-        };
-        if holds { Ok(()) } else { wrong(name) }
+        }
+    }
+
+    /// A dead letter was stored for a whole record. It must hold for every reading that is not counted, and for no more of
+    /// any reason than can have it.
+    pub fn whole_record_letter(
+        &mut self,
+        letter: &DeadLetter,
+        by_reason: &BTreeMap<RejectReason, u64>,
+        place: LetterPlace,
+        record: &mut Stored,
+        mut judge: Judge<'_>,
+    ) -> Verdict {
+        judge.coverage.branch(Branch::WholeRecord);
+        let wrong = |detail: String| broken(Guarantee::LetterTrue, format!("the letter of a whole record {detail}"));
+        if *self.letter_ids.entry(letter.id.clone()).or_insert(place) != place {
+            return wrong(format!("shares the id {}", letter.id));
+        }
+        if letter.arrived_at != record.arrived_at || letter.partition_key != record.partition_key {
+            return wrong("does not say where it came from".to_owned());
+        }
+        let payload = base64::engine::general_purpose::STANDARD.decode(&letter.payload_base64).unwrap_or_default();
+        if payload != record.data {
+            return wrong("does not hold it whole".to_owned());
+        }
+        let most = by_reason.values().max();
+        if by_reason.get(&letter.reason) != most || by_reason.values().sum::<u64>() <= letters_max(judge.settings) {
+            return wrong(format!("gives {} for {by_reason:?}", letter.reason));
+        }
+        let mut not_counted = 0;
+        let mut possible: BTreeMap<RejectReason, (u64, u64)> = BTreeMap::new();
+        for occurrence in &mut record.occurrences {
+            let Content::Reading { device, reading } = occurrence.content else { continue };
+            if let Some(expected) = occurrence.expected {
+                judge.coverage.branch(branch_of(expected));
+                let (least, most) = possible.entry(expected).or_default();
+                (*least, *most) = (*least + 1, *most + 1);
+                occurrence.has_letter = true;
+                continue;
+            }
+            occurrence.has_letter |= !self.is_counted(device, reading);
+            not_counted += u64::from(!self.is_counted(device, reading));
+            for reason in [RejectReason::ConflictingDuplicate, RejectReason::Late, RejectReason::CorruptState] {
+                if by_reason.contains_key(&reason) && self.may_be_rejected(reason, device, reading, &mut judge) {
+                    possible.entry(reason).or_default().1 += 1;
+                }
+            }
+        }
+        let expected: u64 = possible.values().map(|(least, _)| least).sum();
+        if by_reason.values().sum::<u64>() < expected + not_counted {
+            return wrong(format!("holds for {by_reason:?}, and {expected} and {not_counted} cannot be counted"));
+        }
+        let of = |reason| possible.get(&reason).copied().unwrap_or_default();
+        let is_possible = |(reason, count): (&RejectReason, &u64)| (of(*reason).0..=of(*reason).1).contains(count);
+        let has_expected = possible.iter().all(|(reason, (least, _))| *least == 0 || by_reason.contains_key(reason));
+        if has_expected && by_reason.iter().all(is_possible) {
+            return Ok(());
+        }
+        wrong(format!("holds for {by_reason:?} where {possible:?} is possible"))
     }
 
     fn partition_key<'r>(&self, occurrence: &Occurrence, record: &'r Stored) -> std::borrow::Cow<'r, str> {
@@ -298,15 +372,9 @@ impl<'a> Oracle<'a> {
     }
 
     /// Whether the rules allow a reading to be given up as too old.
-    fn may_be_late(
-        &self,
-        device: usize,
-        timestamp_ns: i128,
-        settings: &Settings,
-        now_ns: i128,
-        coverage: &mut Coverage,
-    ) -> bool {
-        let known = &self.known[device];
+    fn may_be_late(&self, device: usize, timestamp_ns: i128, judge: &mut Judge<'_>) -> bool {
+        let Judge { settings, now_ns, coverage } = judge;
+        let (known, now_ns) = (&self.known[device], *now_ns);
         // What is newer than everything counted is newer than every floor.
         if self.latest_counted[device].is_none_or(|latest| timestamp_ns > latest) {
             return false;
@@ -358,6 +426,10 @@ impl<'a> Oracle<'a> {
         }
         Ok(())
     }
+}
+
+fn letters_max(settings: &Settings) -> u64 {
+    settings.letters_per_record_max as u64
 }
 
 fn branch_of(reason: RejectReason) -> Branch {

@@ -44,8 +44,9 @@ pub(crate) type Deployment = (Settings, Arc<Aggregator<Virtual, Virtual, Virtual
 /// A stored dead letter.
 pub(crate) struct Letter {
     pub letter: DeadLetter,
-    /// Where the reading stands: (incarnation of the stream, shard, record, occurrence).
-    pub place: (u32, usize, usize, usize),
+    /// Where the reading stands: (incarnation of the stream, shard, record, occurrence); no occurrence where it is of the
+    /// whole record.
+    pub place: (u32, usize, usize, Option<usize>),
     pub in_queue: bool,
 }
 
