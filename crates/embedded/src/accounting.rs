@@ -26,7 +26,8 @@ pub struct Accounting {
     /// Readings that were processed and are neither counted nor dead letters. Derived: a batch may be delivered again,
     /// so that whoever counts duplicates as they pass counts some twice. While a batch is under way it may be too low.
     pub duplicates: u64,
-    /// Distinct dead letters ever sent, by reason; reasons without any are absent. Deleting a letter takes nothing away.
+    /// Readings in all distinct dead letters ever sent, by reason; reasons without any are absent. Deleting a letter takes
+    /// nothing away.
     pub dead_letters: BTreeMap<RejectReason, u64>,
     /// Readings in records after the checkpoints.
     pub pending: u64,

@@ -183,6 +183,7 @@ fn encode(letters: &[DeadLetter]) -> Result<Vec<EncodedLetter>, StorageFailure> 
             failed_at: letter.failed_at.as_millisecond(),
             reason: letter.reason,
             device_id: letter.device_id.clone().unwrap_or_default(),
+            readings: letter.readings(),
             json,
         })
     };

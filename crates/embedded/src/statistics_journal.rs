@@ -5,6 +5,7 @@ use crate::item::{encode_item, encode_page, item_head};
 use crate::writer::Journal;
 use ports::DeviceWrite;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
 use telemetry::RejectReason;
 
 /// device -> item ([`crate::item`]).
@@ -31,7 +32,10 @@ pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 /// The total of [`ITEMS`]' counts.
 pub(crate) const COUNTED: &str = "counted";
 
-/// The total of distinct dead letters of one reason.
+/// How many more readings all dead letters ever sent hold for than there are letters.
+pub(crate) const READINGS_BEYOND_LETTERS: &str = "dead_letter_readings_beyond_letters";
+
+/// The total of the readings of one reason in all distinct dead letters.
 pub(crate) fn letters_total(reason: &str) -> String {
     format!("dead_letters/{reason}")
 }
@@ -42,6 +46,8 @@ pub(crate) struct EncodedLetter {
     pub(crate) failed_at: i64,
     pub(crate) reason: RejectReason,
     pub(crate) device_id: String,
+    /// How many readings it holds for, by reason.
+    pub(crate) readings: BTreeMap<RejectReason, u64>,
     pub(crate) json: Vec<u8>,
 }
 
@@ -214,9 +220,20 @@ impl<'t> Tables<'t> {
         self.known_letters.insert(letter.id.as_str(), letter.failed_at)?;
         self.letters.insert(key, letter.json.as_slice())?;
         self.letter_index.insert(key, (letter.reason.as_str(), letter.device_id.as_str()))?;
-        let name = letters_total(letter.reason.as_str());
-        let sent = total(&self.totals, &name)?;
-        self.totals.insert(name.as_str(), sent + 1)?;
+        for (reason, readings) in &letter.readings {
+            self.add_to_total(&letters_total(reason.as_str()), *readings)?;
+        }
+        let readings = letter.readings.values().fold(0u64, |sum, readings| sum.saturating_add(*readings));
+        if readings > 1 {
+            self.add_to_total(READINGS_BEYOND_LETTERS, readings - 1)?;
+        }
+        Ok(())
+    }
+
+    fn add_to_total(&mut self, name: &str, more: u64) -> Result<(), StorageFailure> {
+        // What is stored may be damaged.
+        let sum = total(&self.totals, name)?.saturating_add(more);
+        self.totals.insert(name, sum)?;
         Ok(())
     }
 

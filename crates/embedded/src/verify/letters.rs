@@ -9,8 +9,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What was ever sent, as the totals have it.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// Readings in dead letters, by reason.
+    pub readings: BTreeMap<String, u64>,
+    /// How many more they are than letters.
+    pub beyond_letters: u64,
+}
+
 /// Compares the tables with each other, and with the totals of all letters ever sent, by reason.
-pub(super) fn check_tables(transaction: &ReadTransaction, report: &mut FileReport, sent: &BTreeMap<String, u64>) {
+pub(super) fn check_tables(transaction: &ReadTransaction, report: &mut FileReport, sent: &Sent) {
     let mut of_reasons = BTreeMap::<&str, u64>::new();
     each_row(transaction, LETTERS, report, |(failed_at, id), json, report| {
         match serde_json::from_slice::<DeadLetter>(json) {
@@ -19,16 +28,21 @@ pub(super) fn check_tables(transaction: &ReadTransaction, report: &mut FileRepor
                 if letter.id != id || letter.failed_at.as_millisecond() != failed_at {
                     report.problem(format!("dead letter `{id}`: it is stored under another one's key"));
                 }
-                *of_reasons.entry(letter.reason.as_str()).or_default() += 1;
+                for (reason, readings) in letter.readings() {
+                    let sum = of_reasons.entry(reason.as_str()).or_default();
+                    *sum = sum.saturating_add(readings);
+                }
                 check_index(transaction, &letter, (failed_at, id), report)?;
             }
         }
         Ok(())
     });
-    for (reason, letters) in of_reasons {
-        let sent = sent.get(reason).copied().unwrap_or_default();
-        if letters > sent {
-            report.problem(format!("there are {letters} dead letters of reason {reason}, but its total is {sent}"));
+    for (reason, readings) in of_reasons {
+        let sent = sent.readings.get(reason).copied().unwrap_or_default();
+        if readings > sent {
+            report.problem(format!(
+                "there are dead letters of {readings} readings of reason {reason}, but its total is {sent}"
+            ));
         }
     }
     let mut known = 0;
@@ -36,10 +50,11 @@ pub(super) fn check_tables(transaction: &ReadTransaction, report: &mut FileRepor
         known += 1;
         Ok(())
     });
-    let total = sent.values().fold(0u64, |sum, sent| sum.saturating_add(*sent));
+    let total = sent.readings.values().fold(0u64, |sum, sent| sum.saturating_add(*sent));
     report.totals.dead_letters = total;
-    if known != total {
-        report.problem(format!("{known} dead letters are known, but their totals are {total}"));
+    if sent.beyond_letters.saturating_add(known) != total {
+        let readings = sent.beyond_letters.saturating_add(known);
+        report.problem(format!("{known} dead letters of {readings} readings are known, but their totals are {total}"));
     }
     let letters = transaction.open_table(LETTERS);
     each_row(transaction, LETTER_INDEX, report, |key, _, report| {
@@ -136,6 +151,7 @@ fn is_copy(stored: &[u8], copy: &DeadLetter, line: &[u8]) -> bool {
         failed_at: copy.failed_at,
         reason: copy.reason,
         detail: copy.detail.clone(),
+        readings_by_reason: copy.readings_by_reason.clone(),
         device_id: copy.device_id.clone(),
         ..stored.clone()
     };

@@ -45,7 +45,7 @@ pub struct Totals {
     pub accepted: u64,
     /// The sum of every item's count.
     pub counted: u64,
-    /// Distinct dead letters ever sent.
+    /// Readings in all distinct dead letters ever sent.
     pub dead_letters: u64,
 }
 

@@ -5,10 +5,9 @@ use super::{DeviceCheck, FileReport, catching, each_row, letters};
 use crate::StorageFailure;
 use crate::item::{decode_item, decode_page};
 use crate::shards::sequence_u64;
-use crate::statistics_journal::{CHECKPOINTS, COUNTED, ITEMS, META, PAGES, TOTALS, UNCURATED};
+use crate::statistics_journal::{CHECKPOINTS, COUNTED, ITEMS, META, PAGES, READINGS_BEYOND_LETTERS, TOTALS, UNCURATED};
 use ports::{LedgerPageItem, SequenceNumber, StatisticsItem};
 use redb::{ReadTransaction, ReadableTableMetadata as _};
-use std::collections::BTreeMap;
 use telemetry::{DeviceId, RejectReason};
 
 /// The checkpoints, for the check of the stream; none where the rows cannot be read.
@@ -114,15 +113,16 @@ fn check_device_pages(
     failure.map_or(Ok(count), Err)
 }
 
-/// The dead letters ever sent, by reason.
-fn check_totals(transaction: &ReadTransaction, report: &mut FileReport) -> BTreeMap<String, u64> {
-    let mut sent = BTreeMap::new();
+/// The dead letters ever sent.
+fn check_totals(transaction: &ReadTransaction, report: &mut FileReport) -> letters::Sent {
+    let mut sent = letters::Sent::default();
     let mut counted = 0;
     each_row(transaction, TOTALS, report, |name, number, report| {
         match name.strip_prefix("dead_letters/") {
             None if name == COUNTED => counted = number,
+            None if name == READINGS_BEYOND_LETTERS => sent.beyond_letters = number,
             Some(reason) if RejectReason::ALL.iter().any(|known| known.as_str() == reason) => {
-                sent.insert(reason.to_owned(), number);
+                sent.readings.insert(reason.to_owned(), number);
             }
             _ => report.problem(format!("there is a total of `{name}`, which nothing counts")),
         }

@@ -113,3 +113,28 @@ async fn the_number_of_shards_is_the_directorys_own() {
     assert_eq!(storage.shard_count(), 3);
     assert_eq!(storage.stream().list_shards().await.expect("shards").len(), 3);
 }
+
+/// As many readings as it holds for are accounted for, and the directory stays sound.
+#[tokio::test]
+async fn a_letter_of_a_whole_record_accounts_for_its_readings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = || Options { shards: 1, ..Options::default() };
+    let storage = EmbeddedStorage::open(folder.path(), options()).expect("a new directory");
+    let entry = StreamEntry { partition_key: "a".to_owned(), data: series("a", 10) };
+    let shard = storage.stream().put_records(vec![entry]).await.remove(0).expect("stored").shard_id;
+    let readings = [(RejectReason::Late, 6), (RejectReason::InvalidReading, 3)].into();
+    let whole = DeadLetter { readings_by_reason: Some(readings), reason: RejectReason::Late, ..letter(1) };
+    for letter in [whole.clone(), whole.clone(), letter(2)] {
+        storage.dead_letters().send(vec![letter]).await.remove(0).expect("sent");
+    }
+    storage.checkpoints().save(&shard, SequenceNumber::from(1)).await.expect("a checkpoint");
+    let account = storage.accounting().await.expect("an account");
+    let expected =
+        [(RejectReason::MalformedJson, 1), (RejectReason::InvalidReading, 3), (RejectReason::Late, 6)].into();
+    assert_eq!((account.accepted, account.duplicates, &account.dead_letters), (10, 0, &expected));
+    assert!(storage.dead_letters().delete(&whole.id).await.expect("deleted"));
+    assert_eq!(storage.accounting().await.expect("an account"), account);
+    storage.close().await;
+    let checked = embedded::verify(folder.path(), &mut |_, _, _| Vec::new()).expect("checked");
+    assert_eq!((checked.problems, checked.totals.dead_letters), (Vec::new(), 10));
+}
