@@ -31,7 +31,7 @@ function showLetter(other) {
   setText($('letter-reason'), letter.reason);
   setText($('letter-meaning'), REASONS[letter.reason] ?? '');
   setText($('letter-detail'), printable(letter.detail));
-  setText($('letter-where'), where(letter.problem));
+  setText($('letter-where'), letter.readings_by_reason ? 'in several readings of the record' : where(letter.problem));
   showPayload(letter);
   const origin = [letter.stream, letter.shard_id, `sequence number ${letter.sequence_number}`];
   if (letter.sub_sequence_number !== null) origin.push(`record ${letter.sub_sequence_number} of its aggregate`);

@@ -2,6 +2,7 @@
 
 use crate::letter::hash;
 use crate::queue::QueueError;
+use crate::whole_record::wrong_places;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
@@ -9,7 +10,7 @@ use ports::{Archive, ArchiveError, DeadLetter, StreamEntry};
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::time::Duration;
-use telemetry::{Timestamp, decode_record, reading_payloads};
+use telemetry::{Timestamp, decode_record, reading_payloads, reading_payloads_at};
 
 /// Firehose names an object by the arrival of its oldest record, and keeps it open for at most so long.
 const BUFFERING_MAX: Duration = Duration::from_secs(900);
@@ -93,10 +94,20 @@ async fn known_payloads<A: Archive>(
             let Some(object) = archive.get(&key).await.map_err(unavailable)? else { continue };
             let letters =
                 object.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<DeadLetter>(line).ok());
-            known.extend(letters.filter_map(|letter| Some(hash(&STANDARD.decode(letter.payload_base64).ok()?))));
+            letters.for_each(|letter| known.extend(payload_hashes(&letter)));
         }
     }
     Ok(known)
+}
+
+/// Of a whole record's letter nothing says which readings it holds for: those that break a rule come back for certain.
+fn payload_hashes(letter: &DeadLetter) -> Vec<String> {
+    let Ok(payload) = STANDARD.decode(&letter.payload_base64) else { return Vec::new() };
+    if letter.readings_by_reason.is_none() {
+        return vec![hash(&payload)];
+    }
+    let wrong = wrong_places(&payload);
+    reading_payloads_at(&payload, |place| wrong.contains(&place)).iter().map(|payload| hash(payload)).collect()
 }
 
 /// Every key under a prefix.

@@ -28,6 +28,7 @@ mod repair;
 mod repair_file;
 mod run;
 mod summary;
+mod whole_record;
 
 pub use failed_records::PayloadStreamArchive;
 pub use lambda_failure::{FetchedRecords, LambdaFailure};
@@ -46,3 +47,4 @@ pub use repair::{Assignment, BodyError, Records, Repairs, records};
 pub use repair_file::{RepairFile, RepairFileError, parse_csv, parse_json_lines};
 pub use run::{Observer, Outcome, Run, RunOptions, Tally};
 pub use summary::{Ages, Counting, DeviceSummary, ReasonSummary, Summary};
+pub use whole_record::whole_record;

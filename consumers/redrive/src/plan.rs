@@ -3,6 +3,7 @@
 use crate::lambda_failure::FetchedRecords;
 use crate::letter::{Letter, ReasonCode};
 use crate::repair::{BodyError, Records, Repairs, records};
+use crate::whole_record::decide_on_whole_record;
 use telemetry::{RejectReason, Timestamp};
 
 /// What to do with a letter.
@@ -30,7 +31,10 @@ pub struct Rules {
 /// Decides on a letter. `fetched` are the records of a batch that Lambda gave up, where the letter tells of one.
 pub fn decide(letter: &Letter, fetched: Option<&FetchedRecords>, repairs: &Repairs, rules: Rules) -> Decision {
     match letter {
-        Letter::Rejected(_) => decide_on_reading(letter, repairs, rules),
+        Letter::Rejected(rejected) => match &rejected.readings_by_reason {
+            Some(by_reason) => decide_on_whole_record(rejected, by_reason, repairs, rules),
+            None => decide_on_reading(letter, repairs, rules),
+        },
         Letter::LambdaFailure(_) => decide_on_failure(letter, fetched, repairs),
         Letter::Unreadable { .. } => {
             Decision::Refuse(format!("{}: it cannot be sent, read it and purge it", letter.detail()))

@@ -324,6 +324,7 @@ async fn send_group<R: Redriver>(redriver: &R, group: &[Planned]) -> Vec<Result<
         // A letter of which records are lost stays.
         receipts: if planned.lost.is_some() { Vec::new() } else { planned.receipts.clone() },
         records: planned.records.entries.clone(),
+        is_whole_record: matches!(&planned.letter, Letter::Rejected(letter) if letter.readings_by_reason.is_some()),
     };
     let lost = || RedriveError::Passing("no answer for it".to_owned());
     let mut results: Vec<Result<(), RedriveError>> = group.iter().map(|_| Err(lost())).collect();

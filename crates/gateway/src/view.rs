@@ -172,8 +172,9 @@ pub struct DeadLetterQuery<'a> {
 pub struct RedriveLetter {
     /// The letter's id.
     pub id: String,
-    /// What is put into the stream for it, each a reading or a series.
-    pub bodies: Vec<String>,
+    /// What is put into the stream for it, each a reading or a series; `None`: the letter's own record, of a letter that
+    /// is of a whole record.
+    pub bodies: Option<Vec<String>>,
 }
 
 /// Why a dead letter did not go.

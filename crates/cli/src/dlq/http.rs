@@ -130,7 +130,9 @@ struct RedriveBody<'a> {
 #[derive(Serialize)]
 struct RedriveLetter<'a> {
     id: &'a str,
-    bodies: Vec<&'a str>,
+    /// None for a whole record, which the pipeline has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bodies: Option<&'a [String]>,
 }
 
 #[derive(Deserialize)]
@@ -155,7 +157,8 @@ impl Redriver for Http {
             // Escaped, a body is at most twice as long.
             let mut bytes = 0;
             let fits = rest.iter().take(LETTERS_MAX).take_while(|letter| {
-                bytes += 2 * letter.bytes() + 16 * letter.records.len() + letter.id.len() + 64;
+                let bodies = if letter.is_whole_record { 0 } else { 2 * letter.bytes() + 16 * letter.records.len() };
+                bytes += bodies + letter.id.len() + 64;
                 bytes <= REQUEST_BYTES_MAX
             });
             let (group, others) = rest.split_at(fits.count().max(1));
@@ -168,8 +171,12 @@ impl Redriver for Http {
 
 impl Http {
     fn redrive_group(&self, group: &[Outgoing]) -> Vec<Result<(), RedriveError>> {
-        let text = |outgoing: &Outgoing| -> Option<Vec<String>> {
-            outgoing.records.iter().map(|record| String::from_utf8(record.data.clone()).ok()).collect()
+        let text = |outgoing: &Outgoing| -> Option<Option<Vec<String>>> {
+            if outgoing.is_whole_record {
+                return Some(None);
+            }
+            let texts = outgoing.records.iter().map(|record| String::from_utf8(record.data.clone()).ok());
+            texts.collect::<Option<_>>().map(Some)
         };
         let Some(texts) = group.iter().map(text).collect::<Option<Vec<_>>>() else {
             let refused =
@@ -179,7 +186,7 @@ impl Http {
         let letters: Vec<_> = group
             .iter()
             .zip(&texts)
-            .map(|(letter, texts)| RedriveLetter { id: &letter.id, bodies: texts.iter().map(String::as_str).collect() })
+            .map(|(letter, bodies)| RedriveLetter { id: &letter.id, bodies: bodies.as_deref() })
             .collect();
         let body = serde_json::to_vec(&RedriveBody { letters: &letters }).unwrap_or_default();
         let answer = match self.0.post("/dead-letters/redrive", "application/json", &body) {

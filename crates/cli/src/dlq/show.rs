@@ -98,6 +98,10 @@ pub(super) fn text(letter: &Letter) -> String {
 
 fn origin(letter: &DeadLetter, line: &mut impl FnMut(&str, &str)) {
     line("device", letter.device_id.as_deref().unwrap_or("no valid one is named"));
+    if let Some(by_reason) = &letter.readings_by_reason {
+        let counts: Vec<String> = by_reason.iter().map(|(reason, readings)| format!("{readings} {reason}")).collect();
+        line("readings", &counts.join(", "));
+    }
     let mut origin = format!("{}, {}, sequence number {}", letter.stream, letter.shard_id, letter.sequence_number);
     if let Some(number) = letter.sub_sequence_number {
         origin += &format!(", record {number} of its aggregate");

@@ -15,7 +15,9 @@ use ports::{
     BackupProgress, BackupSummary, Clock as _, DeadLetter, StatisticsAttributes, StatisticsStore as _, SystemClock,
     with_causes,
 };
-use redrive::{Filter, Letter, Outgoing, ReasonCode, RedriveError, Redriver as _, StreamRedriver, records};
+use redrive::{
+    Filter, Letter, Outgoing, ReasonCode, RedriveError, Redriver as _, StreamRedriver, records, whole_record,
+};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,9 +107,14 @@ impl PipelineView for StorageView {
         let tolerance = Settings::default().future_tolerance;
         let now = SystemClock.now();
         let horizon = Timestamp::from_nanosecond(now.as_nanosecond() + tolerance.as_nanos() as i128).unwrap_or(now);
-        let mut well = Vec::new();
-        let prepare = |letter| outgoing(letter, horizon).map(|outgoing| well.push(outgoing));
-        let prepared: Vec<Result<(), RedriveError>> = letters.into_iter().map(prepare).collect();
+        let (mut well, mut prepared) = (Vec::new(), Vec::with_capacity(letters.len()));
+        for RedriveLetter { id, bodies } in letters {
+            let outgoing = match bodies {
+                Some(bodies) => outgoing(id, &bodies, horizon),
+                None => self.whole_record(id).await,
+            };
+            prepared.push(outgoing.map(|outgoing| well.push(outgoing)));
+        }
         let redriver = StreamRedriver { queue: OnDisk(self.storage.dead_letters()), stream: self.storage.stream() };
         let mut results = redriver.redrive(well).await.into_iter();
         let lost = || Err(RedriveError::Passing("no answer for it".to_owned()));
@@ -156,6 +163,14 @@ impl StorageView {
         StorageView { storage, totals, holds, histories, named: Arc::default() }
     }
 
+    /// The record of a letter of a whole record.
+    async fn whole_record(&self, id: String) -> Result<Outgoing, RedriveError> {
+        let letter = self.storage.dead_letters().get(&id).await;
+        let letter = letter.map_err(|failure| RedriveError::Passing(with_causes(&failure)))?;
+        let record = whole_record(&letter.ok_or(RedriveError::Gone)?).map_err(RedriveError::Refused)?;
+        Ok(Outgoing { receipts: vec![id.clone()], id, records: vec![record], is_whole_record: true })
+    }
+
     /// Whether the log has not named it before.
     fn is_named_first(&self, unreadable: &str) -> bool {
         // A set is never left half-changed.
@@ -187,13 +202,13 @@ impl StorageView {
 }
 
 /// What is put for a letter: whoever asks, nothing goes into the stream that would only come back.
-fn outgoing(letter: RedriveLetter, horizon: Timestamp) -> Result<Outgoing, RedriveError> {
-    let mut entries = Vec::with_capacity(letter.bodies.len());
-    for body in &letter.bodies {
+fn outgoing(id: String, bodies: &[String], horizon: Timestamp) -> Result<Outgoing, RedriveError> {
+    let mut entries = Vec::with_capacity(bodies.len());
+    for body in bodies {
         let records = records(body.as_bytes(), horizon).map_err(|error| RedriveError::Refused(error.to_string()))?;
         entries.extend(records.entries);
     }
-    Ok(Outgoing { receipts: vec![letter.id.clone()], id: letter.id, records: entries })
+    Ok(Outgoing { receipts: vec![id.clone()], id, records: entries, is_whole_record: false })
 }
 
 fn failure(error: RedriveError) -> RedriveFailure {

@@ -440,3 +440,48 @@ fn a_reader_that_has_seen_enough_ends_a_list_quietly() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// 501 readings that are no JSON, and 5 that came under another key.
+fn long_record() -> Vec<u8> {
+    let sub = |data: Vec<u8>| telemetry::kpl::SubRecord {
+        partition_key: "wrong".to_owned(),
+        explicit_hash_key: None,
+        data,
+        sub_sequence_number: 0,
+    };
+    let bad = (0..501).map(|_| sub(b"x".to_vec()));
+    let good = (1..6).map(|second| sub(body("d", second, "1").into_bytes()));
+    telemetry::kpl::aggregate(&bad.chain(good).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_record_of_many_bad_readings_is_one_letter_and_goes_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = Pipeline::start(directory.path(), &["--port", "0"]);
+    put(&up, "wrong", &long_record());
+    let accounts = up.settled();
+    assert_reconciled(&accounts);
+    assert_eq!(accounts["dead_letters"], json!({"malformed_json": 501, "partition_key_mismatch": 5}));
+    let id = id_of(&up, "malformed_json");
+    let shown = dlq(&up, &["show", &id]).ok();
+    assert!(shown.contains("readings        501 malformed_json, 5 partition_key_mismatch\n"), "{shown}");
+
+    let mended = dlq(&up, &["redrive", "--id", &id, "--set", "value=1"]);
+    assert!(mended.code == 1 && mended.out.contains("refuse: is a whole record"), "{}", mended.out);
+    assert!(dlq(&up, &["redrive"]).ok().contains("send: 506 readings"));
+    let bodies = json!({"letters": [{"id": id, "bodies": []}]});
+    assert_eq!(up.post("/dead-letters/redrive", &bodies).0, 400);
+    let (status, answer) = up.post("/dead-letters/apply", &json!({"ids": [id]}));
+    assert_eq!((status, &answer["letters"][0]["action"]), (200, &json!("sent")), "{answer}");
+
+    let accounts = up.settled();
+    assert_reconciled(&accounts);
+    assert_eq!((&accounts["counted"], &accounts["accepted"]), (&json!(5), &json!(2 * 506)));
+    let again = letters(&up, &[]);
+    assert_eq!(again.len(), 1, "what cannot be counted is one letter again");
+    assert_eq!(again[0]["readings_by_reason"], json!({"malformed_json": 501}));
+    assert!(dlq(&up, &["redrive"]).out.contains("refuse: needs mending: 501 of the record's 506 readings"));
+    assert!(up.terminate().success());
+    let checked = streamgauge().args(["verify", "--data-dir"]).arg(directory.path()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}

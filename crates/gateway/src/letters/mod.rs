@@ -49,7 +49,9 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         require_size("letters", letters.len(), LETTERS_MAX)?;
         for (index, letter) in letters.iter().enumerate() {
             require_id(&format!("letters[{index}].id"), &letter.id)?;
-            require_size(&format!("letters[{index}].bodies"), letter.bodies.len(), BODIES_MAX)?;
+            if let Some(bodies) = &letter.bodies {
+                require_size(&format!("letters[{index}].bodies"), bodies.len(), BODIES_MAX)?;
+            }
         }
         let ids: Vec<String> = letters.iter().map(|letter| letter.id.clone()).collect();
         let results = self.view.redrive(letters).await.map_err(unavailable)?;

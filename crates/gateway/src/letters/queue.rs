@@ -115,8 +115,9 @@ impl<V: PipelineView> Redriver for ViewQueue<'_, V> {
         let mut results = Vec::with_capacity(letters.len());
         let mut going = Vec::with_capacity(letters.len());
         for letter in letters {
-            let bodies = letter.records.into_iter().map(|record| String::from_utf8(record.data));
-            match bodies.collect::<Result<Vec<_>, _>>() {
+            let texts = letter.records.into_iter().map(|record| String::from_utf8(record.data));
+            let bodies = if letter.is_whole_record { Ok(None) } else { texts.collect::<Result<_, _>>().map(Some) };
+            match bodies {
                 Ok(bodies) => {
                     going.push(RedriveLetter { id: letter.id, bodies });
                     results.push(Ok(()));

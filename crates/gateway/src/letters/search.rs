@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use ports::{DeadLetter, EventStream};
 use redrive::{Letter, Spot, locate, printable, printable_line};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use telemetry::{RejectReason, Timestamp};
 
 const ROWS_DEFAULT: usize = 50;
@@ -43,6 +44,8 @@ struct Shown {
     id: String,
     reason: RejectReason,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readings_by_reason: Option<BTreeMap<RejectReason, u64>>,
     device_id: Option<String>,
     arrived_at: Timestamp,
     failed_at: Timestamp,
@@ -140,12 +143,16 @@ fn row(letter: &DeadLetter) -> Row {
 fn shown(letter: DeadLetter) -> Shown {
     let payload = payload_of(&letter);
     let problem = locate(letter.reason, &payload);
+    let mut parts = parts(&payload, problem.as_ref());
+    // A whole record is sent again as it is, or not at all.
+    parts.mendable = parts.mendable.filter(|_| letter.readings_by_reason.is_none());
     Shown {
-        payload: parts(&payload, problem.as_ref()),
+        payload: parts,
         problem: problem.map(|spot| Spot { member: spot.member.as_deref().map(printable_line), ..spot }),
         id: letter.id,
         reason: letter.reason,
         detail: printable_line(&letter.detail),
+        readings_by_reason: letter.readings_by_reason,
         device_id: letter.device_id,
         arrived_at: letter.arrived_at,
         failed_at: letter.failed_at,

@@ -94,11 +94,16 @@ impl Inner {
     }
 
     fn redrive(&mut self, letter: RedriveLetter) -> Result<(), RedriveFailure> {
-        if !self.dead_letters.iter().any(|standing| standing.id == letter.id) {
+        let Some(standing) = self.dead_letters.iter().find(|standing| standing.id == letter.id) else {
             return Err(RedriveFailure { error: "is not there".to_owned(), passing: false, gone: true });
-        }
-        for body in letter.bodies {
-            let entry = StreamEntry { partition_key: "redriven".to_owned(), data: body.into_bytes() };
+        };
+        let entry = |body: String| StreamEntry { partition_key: "redriven".to_owned(), data: body.into_bytes() };
+        let entries = match letter.bodies {
+            Some(bodies) => Ok(bodies.into_iter().map(entry).collect()),
+            None => redrive::whole_record(standing).map(|record| vec![record]),
+        };
+        let refused = |error| RedriveFailure { error, passing: false, gone: false };
+        for entry in entries.map_err(refused)? {
             self.put(entry).map_err(|error| RedriveFailure { error: error.to_string(), passing: true, gone: false })?;
         }
         self.dead_letters.retain(|standing| standing.id != letter.id);

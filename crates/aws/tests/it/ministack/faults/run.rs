@@ -75,6 +75,8 @@ fn schedule(seed: u64, chance: &mut Random) -> Schedule {
         schedule.steps.insert(chance.below(schedule.steps.len() + 1), step);
     }
     schedule.settings.ledger = LedgerMode::Full { retention: None };
+    // The oracle expects a letter for each reading.
+    schedule.settings.letters_per_record_max = Settings::default().letters_per_record_max;
     schedule
 }
 
