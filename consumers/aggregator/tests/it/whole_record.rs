@@ -72,7 +72,10 @@ fn up_to_500_readings_have_a_letter_each() {
     assert_eq!(handled.report.dead_letters, [(MalformedJson, 500)].into());
     let sent = letters(&memory);
     assert_eq!(sent.len(), 500);
-    assert!(sent.iter().all(|letter| letter.readings_by_reason.is_none() && payload(letter) == b"x"));
+    let is_as_ever = |letter: &DeadLetter| {
+        payload(letter) == b"x" && serde_json::to_value(letter).unwrap().get("readings_by_reason").is_none()
+    };
+    assert!(sent.iter().all(is_as_ever));
 
     let memory = Memory::default();
     handle(&memory, &[packed(1, bad(501)), packed(2, bad(2))]);
