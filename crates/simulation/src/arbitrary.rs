@@ -17,7 +17,7 @@ pub fn schedule(seed: u64) -> Schedule {
     let devices: Vec<Device> = (0..random.pick(&[1, 1, 1, 2, 3])).map(|at| device(at, &mut random)).collect();
     let mut settings = settings(&mut random);
     // Of its own seed, so that all else of a schedule is as it was before there was this setting.
-    settings.letters_per_record_max = Random::new(seed ^ 0x1e77_e25).pick(&[500, 500, 2, 1]);
+    settings.letters_per_record_max = Random::new(seed ^ 0x01e7_7e25).pick(&[500, 500, 2, 1]);
     let steps = steps(&devices, &settings, &mut random);
     let faults = match random.below(8) {
         0 => Vec::new(),
