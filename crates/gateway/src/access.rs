@@ -2,7 +2,8 @@
 //!
 //! The page holds no key. A browser is given a session that can read and nothing else, and only where the request
 //! names this server in `Host`: a page of another site, which a rebound DNS name has brought to this address, names
-//! its own. API clients with the key may use any `Host`.
+//! its own. API clients with the key may use any `Host`. The session that a login with the key gives and the one that
+//! anybody on this machine is given differ, because limits treat those who know the key better.
 
 use crate::answer::Refusal;
 use crate::{ConfigError, GatewayConfig};
@@ -12,6 +13,7 @@ use hyper::http::uri::Authority;
 use hyper::{StatusCode, Version};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -32,23 +34,25 @@ pub(crate) struct Gatekeeper {
     extra_hosts: Vec<String>,
     loopback: bool,
     cookie_name: String,
-    session: String,
-    failed_logins: Mutex<LoginBudget>,
+    /// Of who has logged in with the key.
+    key_session: String,
+    /// Of who needs no login.
+    open_session: String,
+    failed_logins: Mutex<FailedLogins>,
 }
 
 impl Gatekeeper {
-    /// A gatekeeper with a new session secret, which lives as long as the process.
+    /// A gatekeeper with new session secrets, which live as long as the process.
     pub fn new(config: &GatewayConfig) -> Result<Self, ConfigError> {
-        let mut secret = [0u8; 32];
-        OsRng.try_fill_bytes(&mut secret).map_err(|error| ConfigError::Randomness(std::io::Error::other(error)))?;
         Ok(Gatekeeper {
             api_key: config.api_key.clone(),
             extra_hosts: config.extra_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             loopback: config.bound.ip().to_canonical().is_loopback(),
             // Cookies know no ports: two servers on one machine would overwrite each other's.
             cookie_name: format!("streamgauge_session_{}", config.bound.port()),
-            session: secret.iter().map(|byte| format!("{byte:02x}")).collect(),
-            failed_logins: Mutex::new(LoginBudget::full()),
+            key_session: new_secret()?,
+            open_session: new_secret()?,
+            failed_logins: Mutex::default(),
         })
     }
 
@@ -105,33 +109,44 @@ impl Gatekeeper {
             && !is_forwarded(head)
     }
 
-    /// Whether the request carries the session's cookie.
+    /// Whether the request carries a session's cookie.
     pub fn has_session(&self, headers: &HeaderMap) -> bool {
+        [&self.key_session, &self.open_session].into_iter().any(|session| self.has_cookie(headers, session))
+    }
+
+    /// Whether the request shows the key, or the session of a login with it.
+    pub fn shows_key(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(API_KEY_HEADER).iter().any(|key| self.is_key(key.as_bytes()))
+            || self.has_cookie(headers, &self.key_session)
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap, session: &str) -> bool {
         headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).any(|cookies| {
-            cookies.split(';').filter_map(|cookie| cookie.trim().split_once('=')).any(|(name, value)| {
-                name == self.cookie_name && bool::from(value.as_bytes().ct_eq(self.session.as_bytes()))
-            })
+            cookies
+                .split(';')
+                .filter_map(|cookie| cookie.trim().split_once('='))
+                .any(|(name, value)| name == self.cookie_name && bool::from(value.as_bytes().ct_eq(session.as_bytes())))
         })
     }
 
-    /// The `Set-Cookie` that gives the session.
-    pub fn session_cookie(&self) -> String {
-        format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, self.session)
+    /// The `Set-Cookie` that gives the session of a login.
+    pub fn key_session_cookie(&self) -> String {
+        self.cookie(&self.key_session)
     }
 
-    /// Takes one try from the budget of failed logins; `false` when it is used up.
-    pub fn may_try_login(&self) -> bool {
-        self.lock_budget().has_one(Instant::now())
+    /// The `Set-Cookie` that gives the session that needs no login.
+    pub fn open_session_cookie(&self) -> String {
+        self.cookie(&self.open_session)
     }
 
-    /// Notes a failed login.
-    pub fn login_failed(&self) {
-        self.lock_budget().take_one();
+    fn cookie(&self, session: &str) -> String {
+        format!("{}={session}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name)
     }
 
-    fn lock_budget(&self) -> std::sync::MutexGuard<'_, LoginBudget> {
-        // The budget is two numbers, never left half-changed: a poisoned lock is as good as any.
-        self.failed_logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Notes that a login from `peer` has failed; `false` where too many have.
+    pub fn login_failed(&self, peer: Option<IpAddr>, now: Instant) -> bool {
+        // Budgets are numbers, never left half-changed: a poisoned lock is as good as any.
+        self.failed_logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take_one(peer, now)
     }
 
     /// How the request's `Host` names this server, if it does.
@@ -203,28 +218,45 @@ pub(crate) fn require_same_origin(head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// How many logins may fail: a few at once, then one a second.
+/// 256 random bits in hexadecimal.
+fn new_secret() -> Result<String, ConfigError> {
+    let mut secret = [0u8; 32];
+    OsRng.try_fill_bytes(&mut secret).map_err(|error| ConfigError::Randomness(std::io::Error::other(error)))?;
+    Ok(secret.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// How many logins from an address may fail and be told that the key is wrong: a few at once, then one a second. The
+/// others are told to slow down. The right key is compared first, so it is never refused.
+#[derive(Debug, Default)]
+struct FailedLogins(HashMap<Option<IpAddr>, LoginBudget>);
+
 #[derive(Debug)]
 struct LoginBudget {
     left: f64,
     at: Instant,
 }
 
-impl LoginBudget {
+impl FailedLogins {
     const BURST: f64 = 10.0;
+    /// Addresses that are told apart: above it, all budgets begin again.
+    const ADDRESSES_MAX: usize = 4096;
 
-    fn full() -> Self {
-        LoginBudget { left: Self::BURST, at: Instant::now() }
-    }
-
-    fn has_one(&mut self, now: Instant) -> bool {
-        self.left = (self.left + now.saturating_duration_since(self.at).as_secs_f64()).min(Self::BURST);
-        self.at = now;
-        self.left >= 1.0
-    }
-
-    fn take_one(&mut self) {
-        self.left -= 1.0;
+    fn take_one(&mut self, peer: Option<IpAddr>, now: Instant) -> bool {
+        let since = |budget: &LoginBudget| now.saturating_duration_since(budget.at).as_secs_f64();
+        if self.0.len() >= Self::ADDRESSES_MAX {
+            self.0.retain(|_, budget| budget.left + since(budget) < Self::BURST);
+        }
+        if self.0.len() >= Self::ADDRESSES_MAX {
+            self.0.clear();
+        }
+        let budget = self.0.entry(peer).or_insert(LoginBudget { left: Self::BURST, at: now });
+        budget.left = (budget.left + since(budget)).min(Self::BURST);
+        budget.at = now;
+        let has_one = budget.left >= 1.0;
+        if has_one {
+            budget.left -= 1.0;
+        }
+        has_one
     }
 }
 
@@ -256,16 +288,19 @@ mod tests {
     #[test]
     fn failed_logins_are_slowed_to_one_a_second() {
         let start = Instant::now();
-        let mut budget = LoginBudget { left: LoginBudget::BURST, at: start };
-        let fail = |budget: &mut LoginBudget, now| {
-            let may = budget.has_one(now);
-            if may {
-                budget.take_one();
-            }
-            may
-        };
-        assert_eq!((0..20).filter(|_| fail(&mut budget, start)).count(), 10);
-        assert!(!fail(&mut budget, start + Duration::from_millis(900)));
-        assert!(fail(&mut budget, start + Duration::from_millis(1100)));
+        let mut failed = FailedLogins::default();
+        assert_eq!((0..20).filter(|_| failed.take_one(None, start)).count(), 10);
+        assert!(!failed.take_one(None, start + Duration::from_millis(900)));
+        assert!(failed.take_one(None, start + Duration::from_millis(1100)));
+        assert!(failed.take_one(Some([192, 0, 2, 1].into()), start), "another address has a budget of its own");
+    }
+
+    #[test]
+    fn failed_logins_of_many_addresses_take_bounded_memory() {
+        let (start, mut failed) = (Instant::now(), FailedLogins::default());
+        for address in 0..3 * FailedLogins::ADDRESSES_MAX as u32 {
+            assert!(failed.take_one(Some(IpAddr::from(address.to_be_bytes())), start));
+            assert!(failed.0.len() <= FailedLogins::ADDRESSES_MAX);
+        }
     }
 }

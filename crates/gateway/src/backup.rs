@@ -3,10 +3,10 @@
 //! The answer is JSON Lines: how far the copy is, and last how it ended. A client that disconnects stops it.
 
 use crate::answer::{Answer, Refusal, stream_answer};
+use crate::place::Incoming;
 use crate::{BackupFailure, Gateway, PipelineView};
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use ports::{BackupProgress, BackupSummary, EventStream};
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,12 @@
 use crate::Limits;
 use crate::answer::Refusal;
 use crate::content_coding::{ContentCoding, Decoder, GZIP_DECODER_BYTES, too_large};
+use crate::limit_log::LimitLog;
+use crate::place::Incoming;
 use bytes::Buf;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{self, HeaderMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ const DISCARDED_TIME_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct BodyReader {
     limits: Limits,
     memory: Arc<Semaphore>,
+    log: Arc<LimitLog>,
 }
 
 /// A body that was read, holding its share of the memory budget.
@@ -34,9 +37,9 @@ pub(crate) struct ReadBody<'a> {
 }
 
 impl BodyReader {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, log: Arc<LimitLog>) -> Self {
         let permits = (limits.bodies_in_flight_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        BodyReader { limits: limits.clone(), memory: Arc::new(Semaphore::new(permits)) }
+        BodyReader { limits: limits.clone(), memory: Arc::new(Semaphore::new(permits)), log }
     }
 
     /// The whole body, decoded, if it holds at most `bytes_max` as it comes and decoded, and comes in time.
@@ -60,17 +63,37 @@ impl BodyReader {
         let share = self.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX));
         let mut share = match timeout(self.limits.body_time, share).await {
             Ok(Ok(share)) => share,
-            _ => return Err(Refusal::unavailable("too many bodies are under way: try again")),
+            _ => {
+                self.log.count(|counts| counts.bodies_refused += 1);
+                return Err(Refusal::unavailable("too many bodies are under way: try again"));
+            }
         };
         let decoder = Decoder::new(coding, announced.unwrap_or(0), bytes_max);
-        let bytes = match timeout(self.limits.body_time, collect(body, decoder, bytes_max)).await {
-            Ok(bytes) => bytes?,
-            Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
-        };
+        let bytes = self.in_time(collect(body, decoder, bytes_max)).await?;
         // What the body could have taken and did not is for others, while this one is stored.
         let unused = share.num_permits().saturating_sub(bytes.capacity().div_ceil(PERMIT_BYTES));
         drop(share.split(unused));
         Ok(ReadBody { bytes, _share: share })
+    }
+
+    /// A small body that needs no key: of at most `bytes_max`, and without a share, of which others could take all.
+    pub async fn read_form(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Refusal> {
+        // A decoder takes many times what a form does.
+        if ContentCoding::of(headers)? != ContentCoding::Identity {
+            let message = "`Content-Encoding`: a form is taken as it is";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+        self.in_time(collect(body, Decoder::new(ContentCoding::Identity, 0, bytes_max), bytes_max)).await
+    }
+
+    async fn in_time(&self, read: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<Vec<u8>, Refusal> {
+        let read = timeout(self.limits.body_time, read).await;
+        read.unwrap_or_else(|_| Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")))
     }
 }
 

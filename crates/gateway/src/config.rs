@@ -29,8 +29,13 @@ pub struct Limits {
     /// The most memory that the bodies of all requests together take, in bytes; at least `body_bytes`. A request
     /// waits for its share as long as `body_time`.
     pub bodies_in_flight_bytes: usize,
-    /// The most connections at once; further ones wait in the kernel's accept queue.
+    /// The most connections at once. A sixteenth of them is kept for connections that have shown no right key yet; when
+    /// they run short, slow and idle connections are closed.
     pub connections: usize,
+    /// The most connections of one address that have shown no right key.
+    pub connections_per_address: usize,
+    /// The most event streams that are opened with a key, and again as many without.
+    pub event_streams: usize,
     /// How long a connection may take to send the next request's head, idle time included.
     pub header_time: Duration,
     /// How long a request's body may take; then the answer is 408.
@@ -46,13 +51,31 @@ impl Default for Limits {
         Limits {
             body_bytes: 256 * 1024,
             bodies_in_flight_bytes: 16 * 1024 * 1024,
-            // Below the usual limit of 1,024 open files, which storage needs some of.
+            // Those of the usual limit of 1,024 open files.
             connections: 768,
+            connections_per_address: 192,
+            event_streams: 64,
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(20),
             write_stall_time: Duration::from_secs(20),
             drain_time: Duration::from_secs(10),
         }
+    }
+}
+
+/// Descriptors kept for databases, archive files and the program's own needs; a quarter, where there are few.
+const OPEN_FILES_KEPT: u64 = 1024;
+
+/// The most connections however many files may be open: each may fill its read buffer.
+const CONNECTIONS_MAX: u64 = 8192;
+
+impl Limits {
+    /// The default limits where the program may have `open_files` files open.
+    pub fn for_open_files(open_files: u64) -> Self {
+        let connections = open_files - OPEN_FILES_KEPT.min(open_files / 4);
+        // At most CONNECTIONS_MAX, which every usize holds.
+        let connections = usize::try_from(connections.clamp(1, CONNECTIONS_MAX)).unwrap_or(1);
+        Limits { connections, connections_per_address: connections.div_ceil(4), ..Limits::default() }
     }
 }
 
@@ -72,7 +95,8 @@ impl GatewayConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         check_api_key(&self.api_key)?;
         let limits = &self.limits;
-        if limits.body_bytes == 0 || limits.bodies_in_flight_bytes < limits.body_bytes || limits.connections == 0 {
+        let counts = [limits.body_bytes, limits.connections, limits.connections_per_address, limits.event_streams];
+        if counts.contains(&0) || limits.bodies_in_flight_bytes < limits.body_bytes {
             return Err(ConfigError::Limits);
         }
         Ok(())
@@ -110,9 +134,26 @@ pub enum ConfigError {
     #[error("an API key has 16 to 512 visible ASCII characters")]
     ApiKey,
     /// A limit is zero, or the bodies in flight may not hold one body.
-    #[error("body_bytes and connections must not be 0, and bodies_in_flight_bytes must hold at least one body")]
+    #[error("no limit may be 0, and bodies_in_flight_bytes must hold at least one body")]
     Limits,
     /// The system gave no random bytes for the session's secret.
     #[error("the system gives no random bytes")]
     Randomness(#[source] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_from_the_open_files() {
+        for (open_files, connections) in
+            [(0, 1), (1, 1), (256, 192), (1024, 768), (4096, 3072), (8192, 7168), (20_000, 8192), (u64::MAX, 8192)]
+        {
+            let limits = Limits::for_open_files(open_files);
+            assert_eq!(limits.connections, connections, "{open_files}");
+            assert_eq!(limits.connections_per_address, connections.div_ceil(4), "{open_files}");
+        }
+        assert_eq!(Limits::for_open_files(1024), Limits::default());
+    }
 }

@@ -6,11 +6,12 @@ use crate::body::{BodyReader, discard};
 use crate::fleet::{EventStreams, SnapshotCache};
 use crate::health::StreamHealth;
 use crate::letters::SummaryCache;
+use crate::limit_log::LimitLog;
 use crate::page::Page;
+use crate::place::Incoming;
 use crate::query::Query;
 use crate::route::{self, Access, Endpoint, Route};
 use crate::{ConfigError, GatewayConfig, Limits, PipelineView, RecentActivity};
-use hyper::body::Incoming;
 use hyper::header;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
@@ -35,6 +36,7 @@ pub struct Gateway<S, V> {
     pub(crate) backups: Arc<Semaphore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) limit_log: Arc<LimitLog>,
     pub(crate) future_tolerance_seconds: u64,
 }
 
@@ -51,19 +53,21 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
         config.check()?;
+        let limit_log = Arc::<LimitLog>::default();
         Ok(Gateway {
             gatekeeper: Gatekeeper::new(config)?,
-            bodies: BodyReader::new(&config.limits),
+            bodies: BodyReader::new(&config.limits, Arc::clone(&limit_log)),
             stream,
             view,
             stream_health: StreamHealth::default(),
             recent,
             letter_summary: SummaryCache::default(),
             snapshots: SnapshotCache::default(),
-            event_streams: EventStreams::default(),
+            event_streams: EventStreams::new(config.limits.event_streams),
             backups: Arc::new(Semaphore::new(1)),
             clock,
             limits: config.limits.clone(),
+            limit_log,
             future_tolerance_seconds: config.future_tolerance.as_secs(),
         })
     }

@@ -3,9 +3,9 @@
 use crate::answer::{Answer, Refusal, json};
 use crate::body::require_content_type;
 use crate::gateway::query;
+use crate::place::Incoming;
 use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use ports::{EventStream, PutError, PutReceipt, StreamEntry, with_causes};
 use serde::Serialize;

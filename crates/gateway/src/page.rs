@@ -1,18 +1,20 @@
 //! The dashboard's page, its files, and its login.
 
-use crate::access::require_same_origin;
+use crate::access::{Peer, require_same_origin};
 use crate::answer::{Answer, Refusal, bytes_answer};
 use crate::body::require_content_type;
+use crate::place::Incoming;
+use crate::places::network;
 use crate::query::form_pairs;
 use crate::script::script;
 use crate::{Gateway, PipelineView};
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use ports::EventStream;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 const INDEX: &str = include_str!("../../../dashboards/local/index.html");
 const LOGIN: &str = include_str!("../../../dashboards/local/login.html");
@@ -55,8 +57,9 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Page::Dashboard => self.dashboard().await,
             Page::DeadLetters => embedded("text/html; charset=utf-8", DEAD_LETTERS),
         };
-        if trusted {
-            self.give_session(&mut answer);
+        // Who has logged in keeps the better session.
+        if trusted && !self.gatekeeper.shows_key(&head.headers) {
+            give_session(&mut answer, &self.gatekeeper.open_session_cookie());
         }
         answer
     }
@@ -79,20 +82,21 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             require_same_origin(head)?;
         }
         require_content_type(&head.headers, "application/x-www-form-urlencoded")?;
-        let body = self.bodies.read(&head.headers, body, FORM_BYTES_MAX).await?;
-        let mut keys = form_pairs(&body.bytes).filter(|(name, _)| name.as_deref() == Some("api_key"));
+        let body = self.bodies.read_form(&head.headers, body, FORM_BYTES_MAX).await?;
+        let mut keys = form_pairs(&body).filter(|(name, _)| name.as_deref() == Some("api_key"));
         let (Some((_, Some(key))), None) = (keys.next(), keys.next()) else {
             return Err(Refusal::bad_request("`api_key`: must be given once, percent-encoded"));
         };
-        if !self.gatekeeper.may_try_login() {
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many logins have failed: try again"));
-        }
         if self.gatekeeper.is_key(key.as_bytes()) {
             let mut answer = redirect("/dashboard");
-            self.give_session(&mut answer);
+            give_session(&mut answer, &self.gatekeeper.key_session_cookie());
             return Ok(answer);
         }
-        self.gatekeeper.login_failed();
+        let peer = head.extensions.get::<Peer>().and_then(|Peer(peer)| *peer);
+        if !self.gatekeeper.login_failed(peer.map(|peer| network(peer.ip())), Instant::now()) {
+            self.limit_log.count(|counts| counts.logins_refused += 1);
+            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many logins have failed: try again"));
+        }
         // A person's browser shows the form again; anything else reads what was wrong.
         let browser = head.headers.get(header::ACCEPT).is_some_and(|accept| {
             accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
@@ -103,12 +107,12 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Err(Refusal::forbidden("`api_key`: is not a key of this server"))
         }
     }
+}
 
-    fn give_session(&self, answer: &mut Answer) {
-        // Hexadecimal digits and fixed words are always a header value.
-        if let Ok(cookie) = HeaderValue::from_str(&self.gatekeeper.session_cookie()) {
-            answer.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
+fn give_session(answer: &mut Answer, cookie: &str) {
+    // Hexadecimal digits and fixed words are always a header value.
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
 }
 

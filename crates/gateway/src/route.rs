@@ -130,7 +130,7 @@ pub static ROUTES: [Route; 26] = [
     get("/dashboard", Endpoint::Dashboard, Access::Page, PAGE),
     get("/dashboard/dead-letters", Endpoint::DeadLetterPage, Access::Page, PAGE),
     get(FILES, Endpoint::DashboardFile, Access::Page, &[200, 404, 421]),
-    post("/dashboard/login", Endpoint::Login, Access::Page, &[303, 400, 403, 408, 413, 415, 421, 429, 503]),
+    post("/dashboard/login", Endpoint::Login, Access::Page, &[303, 400, 403, 408, 413, 415, 421, 429]),
     get("/openapi.yaml", Endpoint::Document, Access::Open, &[200]),
 ];
 

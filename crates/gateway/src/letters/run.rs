@@ -7,10 +7,10 @@
 use super::queue::ViewQueue;
 use super::{require_id, require_text};
 use crate::answer::{Answer, Refusal, json};
+use crate::place::Incoming;
 use crate::reads::unavailable;
 use crate::{Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use ports::{Clock, EventStream};
 use redrive::{

@@ -241,6 +241,32 @@ fn failed_logins_are_slowed_down() {
 }
 
 #[test]
+fn the_right_key_works_after_1000_wrong_ones() {
+    let server = remote();
+    for _ in 0..1000 {
+        assert!([403, 429].contains(&log_in(&server, &[], "api_key=wrong").status));
+        assert_eq!(get(&server, "/devices", &[("x-api-key", "wrong")]).status, 403);
+    }
+    assert_eq!(log_in(&server, &[], "api_key=wrong").status, 429);
+    let right = log_in(&server, &[], &format!("api_key={KEY}"));
+    assert_eq!((right.status, right.header("location")), (303, Some("/dashboard")));
+    assert_eq!(server.get("/devices").status, 200);
+}
+
+#[test]
+fn a_page_that_needs_no_login_keeps_the_session_of_one() {
+    let server = Server::start();
+    let open = session(&server);
+    let login = log_in(&server, &[], &format!("api_key={KEY}")).cookie().unwrap();
+    assert_ne!(open, login);
+    for cookie in [&open, &login] {
+        assert_eq!(get(&server, "/devices", &[("cookie", cookie)]).status, 200);
+    }
+    assert_eq!(get(&server, "/dashboard", &[("cookie", &login)]).cookie(), None);
+    assert_eq!(get(&server, "/dashboard", &[("cookie", &open)]).cookie(), Some(open));
+}
+
+#[test]
 fn the_page_says_what_it_may_load() {
     let server = Server::start();
     for target in ["/dashboard", "/dashboard/dashboard.css", "/dashboard/dashboard.js"] {

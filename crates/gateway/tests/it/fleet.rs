@@ -196,8 +196,12 @@ struct Listener(Connection, String);
 
 impl Listener {
     fn new(server: &Server, query: &str) -> Self {
+        Self::with(server, query, ("x-api-key", KEY))
+    }
+
+    fn with(server: &Server, query: &str, credentials: (&str, &str)) -> Self {
         let mut connection = server.connect();
-        connection.send(&request("GET", &format!("/events{query}"), &[("x-api-key", KEY)], b""));
+        connection.send(&request("GET", &format!("/events{query}"), &[credentials], b""));
         let mut listener = Listener(connection, String::new());
         let head = listener.until("\r\n\r\n").expect("an answer");
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -291,4 +295,28 @@ fn no_more_than_64_pages_are_told_and_a_place_that_is_left_is_free() {
         assert!(began.elapsed() < Duration::from_secs(10), "the place stays taken");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A server whose page needs no login, and the session that it gives.
+fn with_open_session() -> (Server, String) {
+    let server = Server::start();
+    let session = server.request("GET", "/dashboard", &[], b"").cookie().unwrap();
+    (server, session)
+}
+
+#[test]
+fn streams_without_a_key_leave_those_of_the_key_holder_alone() {
+    let (server, session) = with_open_session();
+    let mut with_key = Listener::new(&server, "");
+    let mut without: Vec<_> = (0..64).map(|_| Listener::with(&server, "", ("cookie", &session))).collect();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let login = server.request("POST", "/dashboard/login", &form, format!("api_key={KEY}").as_bytes());
+    let mut with_login = Listener::with(&server, "", ("cookie", &login.cookie().unwrap()));
+    let mut newest = Listener::with(&server, "", ("cookie", &session));
+    for listener in [&mut with_key, &mut with_login, &mut without[1], &mut newest] {
+        (0..3).for_each(|_| drop(listener.event().expect("it goes on")));
+    }
+    // What it was told before it ended.
+    let told = std::iter::from_fn(|| without[0].event()).take(100).count();
+    assert!(told < 100, "the oldest without a key ends for the newest");
 }

@@ -158,23 +158,6 @@ fn a_connection_is_kept_alive_after_answers_and_refusals_and_takes_pipelined_req
 }
 
 #[test]
-fn connections_over_the_limit_wait_for_a_place() {
-    let server = Server::start_with(|config| config.limits.connections = 2);
-    let mut first = server.connect();
-    let mut second = server.connect();
-    for connection in [&mut first, &mut second] {
-        connection.send(&request("GET", "/health", &[], b""));
-        assert_eq!(connection.answer().status, 200);
-    }
-    let mut third = server.connect();
-    third.send(&request("GET", "/health", &[], b""));
-    assert!(!third.is_closed_within(Duration::from_millis(300)), "it waits");
-    drop(first);
-    third.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(third.answer().status, 200);
-}
-
-#[test]
 fn bodies_in_flight_share_a_bounded_memory() {
     let server = Server::start_with(|config| {
         config.limits.bodies_in_flight_bytes = 256 * 1024;

@@ -8,6 +8,7 @@ mod http_cases;
 mod ingest;
 mod letters;
 mod limits;
+mod places;
 mod properties;
 mod reads;
 mod support;
