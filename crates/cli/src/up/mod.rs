@@ -11,6 +11,7 @@ mod holds;
 mod log_limit;
 pub mod logging;
 mod merging;
+mod open_files;
 mod screen;
 mod totals;
 mod view;
@@ -22,7 +23,7 @@ use anyhow::Context as _;
 use embedded::{EmbeddedStorage, OpenError, Options};
 use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, NoDestination};
 use function::AggregatorFunction;
-use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, ObservedStatisticsStore, RecentActivity};
+use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, Limits, ObservedStatisticsStore, RecentActivity};
 pub use holds::Holds;
 use ports::SystemClock;
 use std::net::SocketAddr;
@@ -120,6 +121,7 @@ async fn pipeline(args: &Args, given_key: Option<ApiKey>, screen: &screen::Scree
     let recent = Arc::new(RecentActivity::new(DEFAULT_MEMORY_BYTES));
     let mut config = GatewayConfig::new(api_key.as_str(), address);
     config.extra_hosts = args.allowed_host.clone();
+    config.limits = connection_limits();
     let gateway = Gateway::new(
         &config,
         storage.stream(),
@@ -175,6 +177,15 @@ async fn pipeline(args: &Args, given_key: Option<ApiKey>, screen: &screen::Scree
             anyhow::Ok(())
         } => drained,
         () = signals.second() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
+    }
+}
+
+/// As many connections as this process may have files open for.
+fn connection_limits() -> Limits {
+    let open_files_max = open_files::raise_limit();
+    let limits = Limits::for_open_files(open_files_max);
+    tracing::info!(connections_max = limits.connections, open_files_max, "limit of connections");
+    limits
     }
 }
 

@@ -3,6 +3,7 @@
 mod archive;
 mod backup;
 mod command_line;
+mod crowds;
 mod curated;
 mod dlq;
 mod dlq_beside;

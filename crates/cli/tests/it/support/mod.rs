@@ -42,7 +42,12 @@ pub fn agent() -> ureq::Agent {
 impl Pipeline {
     /// Starts `up` on `data_dir` and waits for its ready line.
     pub fn start(data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = streamgauge()
+        Self::start_as(streamgauge(), data_dir, arguments)
+    }
+
+    /// The same by a command that ends in the program.
+    pub fn start_as(mut command: Command, data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
             .arg("up")
             .arg("--data-dir")
             .arg(data_dir)
