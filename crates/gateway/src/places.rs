@@ -154,7 +154,11 @@ impl Places {
     /// Closes one connection because the system gives no more descriptors.
     pub fn give_up_one(&self, now: Instant) {
         let mut taken = self.lock();
-        self.close_any(&mut taken, None, now);
+        if !self.close_without_key(&mut taken, None, now)
+            && let Some(id) = taken.with_key.first(now, SLOW_AFTER)
+        {
+            self.close(&mut taken, id, false);
+        }
     }
 
     /// Ends all connections, each after the answer under way.
@@ -226,20 +230,22 @@ impl Places {
             && let Some(id) = taken.with_key.first(now, SLOW_AFTER)
             && self.close(taken, id, false)
         {}
-        while taken.serving >= self.max && self.close_any(taken, newcomer, now) {}
+        if taken.serving >= self.max {
+            // Several at once: else each newcomer would wait until one has gone.
+            let enough = self.max - (self.max / 32).max(1);
+            while taken.serving > enough && self.close_without_key(taken, newcomer, now) {}
+        }
     }
 
-    /// Closes a connection; whether there was one to close.
-    fn close_any(&self, taken: &mut Taken, newcomer: Option<IpAddr>, now: Instant) -> bool {
+    /// Closes a connection without a key; whether there was one to close.
+    fn close_without_key(&self, taken: &mut Taken, newcomer: Option<IpAddr>, now: Instant) -> bool {
         let of_newcomer = newcomer
             .and_then(|address| taken.addresses.get(&address))
             .filter(|of_address| of_address.connections > self.per_address_max)
             .and_then(|of_address| of_address.closable.first(now, SLOW_AFTER_WHEN_FULL));
         let first = of_newcomer
             .or_else(|| taken.without_key.first(now, SLOW_AFTER))
-            .or_else(|| taken.without_key.first(now, SLOW_AFTER_WHEN_FULL))
-            .or_else(|| taken.with_key.first(now, SLOW_AFTER))
-            .or_else(|| taken.with_key.first(now, SLOW_AFTER_WHEN_FULL));
+            .or_else(|| taken.without_key.first(now, SLOW_AFTER_WHEN_FULL));
         first.is_some_and(|id| self.close(taken, id, of_newcomer.is_some()))
     }
 

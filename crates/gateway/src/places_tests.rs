@@ -207,6 +207,16 @@ fn a_flood_from_one_address_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_flood_without_a_key_closes_none_with_a_key() {
+    let mut table = table();
+    let with_key = (0..30).map(|_| table.enter_with_key(Phase::Idle)).collect::<Vec<_>>();
+    (0..1000).for_each(|network| assert_ne!(table.enter((network % 256) as u8), 0));
+    table.wait(1);
+    (0..1000).for_each(|network| assert_ne!(table.enter((network % 256) as u8), 0));
+    assert!(with_key.iter().all(|id| table.order(*id) == Order::Serve));
+}
+
+#[test]
 fn many_addresses_of_one_ipv6_network_are_one() {
     let ip = |text: &str| network(text.parse().unwrap());
     assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1:2:3"));
