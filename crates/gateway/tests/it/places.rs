@@ -77,7 +77,7 @@ fn slow_heads_and_bodies_are_closed_before_idle_connections() {
 }
 
 #[test]
-fn a_request_under_way_is_answered_before_its_connection_is_closed() {
+fn a_request_under_way_outlives_newcomers() {
     let server = with_places(4);
     let body = reading("d", 0, 1.0);
     let (start, end) = body.split_at(10);
@@ -94,7 +94,7 @@ fn a_request_under_way_is_answered_before_its_connection_is_closed() {
 
 /// What is answered while its connection is told to end carries `Connection: close`.
 #[test]
-fn an_answer_under_way_at_the_end_says_that_the_connection_closes() {
+fn an_answer_at_shutdown_says_that_the_connection_closes() {
     let mut server = with_places(4);
     let body = reading("d", 0, 1.0);
     let mut under_way = kept(&server, &health());
