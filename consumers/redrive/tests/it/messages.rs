@@ -172,6 +172,7 @@ fn redrive_while_another_run_does_all(cloud: &Cloud) -> Vec<Result<(), RedriveEr
         id: held.letter.id().to_owned(),
         receipts: vec![held.receipt],
         records: vec![StreamEntry { partition_key: "d".to_owned(), data: b"another form".to_vec() }],
+        is_whole_record: false,
     });
     let redriver = StreamRedriver { queue: &first, stream: cloud.clone() };
     runtime().block_on(async {

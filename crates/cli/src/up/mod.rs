@@ -186,7 +186,6 @@ fn connection_limits() -> Limits {
     let limits = Limits::for_open_files(open_files_max);
     tracing::info!(connections_max = limits.connections, open_files_max, "limit of connections");
     limits
-    }
 }
 
 fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
