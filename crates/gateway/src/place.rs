@@ -8,7 +8,7 @@ use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// A connection's place; given back when dropped.
@@ -44,17 +44,11 @@ impl Place {
         self.places.shows_key(self.id, Instant::now());
     }
 
-    /// The head of a request has come; its body says when the rest has.
+    /// The head of a request has come. Only while its body is waited for is the client slow: memory for the body may have
+    /// to be waited for first, and an answer may need no body.
     pub fn request(self: &Arc<Self>, request: Request<hyper::body::Incoming>) -> Request<Incoming> {
-        if request.body().is_end_stream() {
-            self.request_is_whole();
-        }
-        request.map(|body| Incoming { body, place: Arc::clone(self) })
-    }
-
-    /// All of a request has come.
-    pub fn request_is_whole(&self) {
         self.change(|_| Phase::Answering);
+        request.map(|body| Incoming { body, place: Arc::clone(self) })
     }
 
     /// The answer is known; its body says when all of it is handed over.
@@ -113,7 +107,7 @@ impl Body for PlacedAnswer {
     }
 }
 
-/// A request's body, which says when all of it has come.
+/// A request's body, which says when it is waited for, and when all of it has come.
 pub(crate) struct Incoming {
     body: hyper::body::Incoming,
     place: Arc<Place>,
@@ -125,11 +119,15 @@ impl Body for Incoming {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if frame.is_none() || this.body.is_end_stream() {
-            this.place.request_is_whole();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        match &frame {
+            Poll::Pending => this.place.change(|_| Phase::Sending),
+            Poll::Ready(None) => this.place.change(|_| Phase::Answering),
+            Poll::Ready(Some(_)) if this.body.is_end_stream() => this.place.change(|_| Phase::Answering),
+            // Since the first wait it has been slow, however often a little comes.
+            Poll::Ready(Some(_)) => {}
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -24,7 +24,7 @@ const SAME: &[u8] = b"event: same\ndata: {}\n\n";
 pub(crate) struct EventStreams {
     max: usize,
     with_key: Arc<Semaphore>,
-    without_key: Mutex<VecDeque<(u64, oneshot::Sender<()>)>>,
+    without_key: Mutex<VecDeque<oneshot::Sender<()>>>,
     closing: watch::Sender<bool>,
 }
 
@@ -35,7 +35,6 @@ enum Slot {
     },
     /// It ends when the receiver's sender is dropped.
     WithoutKey {
-        id: u64,
         ended: oneshot::Receiver<()>,
     },
 }
@@ -65,26 +64,25 @@ impl EventStreams {
     fn enter_without_key(&self) -> (Slot, bool) {
         let (sender, ended) = oneshot::channel();
         let mut open = self.without_key();
-        let id = open.back().map_or(0, |(last, _)| last + 1);
-        open.push_back((id, sender));
+        open.push_back(sender);
         let ends_another = open.len() > self.max;
         if ends_another {
             open.pop_front();
         }
-        (Slot::WithoutKey { id, ended }, ends_another)
+        (Slot::WithoutKey { ended }, ends_another)
     }
 
     fn leave(&self, slot: Slot) {
-        if let Slot::WithoutKey { id, .. } = slot {
-            self.without_key().retain(|(open, _)| *open != id);
-        }
+        // Without its receiver, a sender is closed.
+        drop(slot);
+        self.without_key().retain(|sender| !sender.is_closed());
     }
 
     fn is_empty(&self) -> bool {
         self.with_key.available_permits() >= self.max.min(Semaphore::MAX_PERMITS) && self.without_key().is_empty()
     }
 
-    fn without_key(&self) -> MutexGuard<'_, VecDeque<(u64, oneshot::Sender<()>)>> {
+    fn without_key(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<()>>> {
         self.without_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

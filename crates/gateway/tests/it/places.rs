@@ -76,20 +76,41 @@ fn slow_heads_and_bodies_are_closed_before_idle_connections() {
     assert!(others.iter_mut().all(is_open));
 }
 
+/// With the key too, a connection whose request isn't whole goes before idle ones, but only once it is slow.
 #[test]
 fn a_request_under_way_outlives_newcomers() {
     let server = with_places(4);
     let body = reading("d", 0, 1.0);
     let (start, end) = body.split_at(10);
-    let mut under_way = kept(&server, &health());
+    let mut under_way = kept(&server, &post("d"));
     let head = request("POST", "/data", &[("x-api-key", KEY), JSON, ("transfer-encoding", "chunked")], b"");
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     under_way.send(&[head.as_slice(), chunk(start).as_bytes()].concat());
-    std::thread::sleep(Duration::from_millis(200));
-    let _more = (0..20).map(|_| kept(&server, &health())).collect::<Vec<_>>();
+    std::thread::sleep(Duration::from_millis(100));
+    let _more = (0..5).map(|at| kept(&server, &post(&format!("d-{at}")))).collect::<Vec<_>>();
     under_way.send(format!("{}0\r\n\r\n", chunk(end)).as_bytes());
     assert_eq!(under_way.answer().status, 200, "a body that comes within a second isn't slow");
-    assert_eq!(server.pipeline.len(), 1);
+    assert_eq!(server.pipeline.len(), 7);
+}
+
+#[test]
+fn a_post_that_waits_for_memory_is_not_slow() {
+    let server = Server::start_with(|config| {
+        config.limits.connections = 8;
+        config.limits.bodies_in_flight_bytes = config.limits.body_bytes;
+    });
+    let storing = server.pipeline.busy.blocking_write();
+    let mut large = reading("large", 0, 1.0).into_bytes();
+    large.resize(256 * 1024, b' ');
+    let mut holder = slow(&server, &request("POST", "/data", &[("x-api-key", KEY), JSON], &large));
+    std::thread::sleep(Duration::from_millis(200));
+    let mut waiting = slow(&server, &post("small"));
+    std::thread::sleep(SLOW);
+    let read = request("GET", "/devices", &[("x-api-key", KEY)], b"");
+    let _more = (0..20).map(|_| kept(&server, &read)).collect::<Vec<_>>();
+    assert!(is_open(&mut holder) && is_open(&mut waiting));
+    drop(storing);
+    assert_eq!((holder.answer().status, waiting.answer().status), (200, 200));
 }
 
 /// What is answered while its connection is told to end carries `Connection: close`.

@@ -28,6 +28,8 @@ pub enum Fate {
 #[derive(Clone, Default)]
 pub struct MemoryPipeline {
     inner: Arc<Mutex<Inner>>,
+    /// Nothing is stored while this is locked.
+    pub busy: Arc<tokio::sync::RwLock<()>>,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl Inner {
 
 impl EventStream for MemoryPipeline {
     async fn put_records(&self, entries: Vec<StreamEntry>) -> Vec<Result<PutReceipt, PutError>> {
+        let _is_free = self.busy.read().await;
         let mut inner = self.inner.lock().unwrap();
         entries.into_iter().map(|entry| inner.put(entry)).collect()
     }
