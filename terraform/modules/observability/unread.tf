@@ -1,6 +1,6 @@
 # Something arrives, but what should read it does not: a Lambda's event source mapping is disabled or deleted, Firehose's
-# stream is deleted, or one of them may no longer read. Who reads nothing reports nothing, neither errors nor an age; only what
-# arrives tells.
+# stream is deleted, or one of them may no longer read. A reader that reads nothing reports nothing, neither errors nor an
+# age; only what arrives tells.
 
 locals {
   # The periods cover, beside one for the arrival and one for the metrics' own delay, the longest time until a record's
