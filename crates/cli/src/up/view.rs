@@ -110,7 +110,7 @@ impl PipelineView for StorageView {
         let (mut well, mut prepared) = (Vec::new(), Vec::with_capacity(letters.len()));
         for RedriveLetter { id, bodies } in letters {
             let outgoing = match bodies {
-                Some(bodies) => outgoing(id, &bodies, horizon),
+                Some(bodies) => self.of_bodies(id, &bodies, horizon).await,
                 None => self.whole_record(id).await,
             };
             prepared.push(outgoing.map(|outgoing| well.push(outgoing)));
@@ -161,6 +161,16 @@ impl StorageView {
     pub fn new(storage: EmbeddedStorage, totals: Totals, holds: Holds) -> Self {
         let histories = Arc::new(Semaphore::new(HISTORIES_AT_ONCE));
         StorageView { storage, totals, holds, histories, named: Arc::default() }
+    }
+
+    /// The records of bodies that are sent for a letter. A whole record's would delete a letter of many readings for a few.
+    async fn of_bodies(&self, id: String, bodies: &[String], horizon: Timestamp) -> Result<Outgoing, RedriveError> {
+        let letter = self.storage.dead_letters().get(&id).await;
+        let letter = letter.map_err(|failure| RedriveError::Passing(with_causes(&failure)))?;
+        if letter.is_some_and(|letter| letter.readings_by_reason.is_some()) {
+            return Err(RedriveError::Refused("is a whole record: send it whole, without bodies".to_owned()));
+        }
+        outgoing(id, bodies, horizon)
     }
 
     /// The record of a letter of a whole record.

@@ -471,6 +471,10 @@ fn a_record_of_many_bad_readings_is_one_letter_and_goes_whole() {
     assert!(dlq(&up, &["redrive"]).ok().contains("send: 506 readings"));
     let bodies = json!({"letters": [{"id": id, "bodies": []}]});
     assert_eq!(up.post("/dead-letters/redrive", &bodies).0, 400);
+    let one = json!({"letters": [{"id": id, "bodies": [body("d", 1, "1")]}]});
+    let (_, answer) = up.post("/dead-letters/redrive", &one);
+    assert!(answer.to_string().contains("without bodies"), "{answer}");
+    assert_eq!(id_of(&up, "malformed_json"), id, "a letter of many readings is not deleted for one");
     let (status, answer) = up.post("/dead-letters/apply", &json!({"ids": [id]}));
     assert_eq!((status, &answer["letters"][0]["action"]), (200, &json!("sent")), "{answer}");
 
