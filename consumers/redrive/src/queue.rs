@@ -136,8 +136,8 @@ pub struct Outgoing {
     pub receipts: Vec<String>,
     /// What is put into the stream for it; at least one record.
     pub records: Vec<StreamEntry>,
-    /// Whether that is the letter's whole record, as [`whole_record`](crate::whole_record) makes it of the letter: who has
-    /// the letter need not be sent it.
+    /// Whether that is the letter's whole record, as [`whole_record`](crate::whole_record) makes it of the letter: a
+    /// server that holds the letter needs no bodies.
     pub is_whole_record: bool,
 }
 

@@ -28,6 +28,8 @@ pub fn whole_record(letter: &DeadLetter) -> Result<StreamEntry, String> {
     if !by_reason.contains_key(&RejectReason::PartitionKeyMismatch) {
         return Ok(StreamEntry { partition_key, data });
     }
+    // Any other record holds at most 500 readings, which have a letter each, unless `letters_per_record_max` is lowered, as
+    // the simulation does.
     if !kpl::is_aggregate(&data) {
         return Ok(StreamEntry { partition_key: device_of(&data).unwrap_or(partition_key), data });
     }
@@ -66,9 +68,9 @@ pub(crate) fn decide_on_whole_record(
     repairs: &Repairs,
     rules: Rules,
 ) -> Decision {
-    const BY_HAND: &str = "post its readings mended, then purge it";
+    const BY_HAND: &str = "post corrected readings, then purge it";
     if repairs.touches(&letter.id) {
-        return Decision::Refuse(format!("is a whole record, which cannot be mended here: {BY_HAND}"));
+        return Decision::Refuse(format!("is a whole record, which cannot be changed here: {BY_HAND}"));
     }
     let entry = match whole_record(letter) {
         Ok(entry) => entry,
@@ -179,7 +181,7 @@ mod tests {
         );
         assert!(matches!(decide(&[(ConflictingDuplicate, 1)], false), Decision::Skip(_)));
         let wrong = decide(&[(InvalidReading, 1), (MalformedJson, 1)], true);
-        assert_eq!(wrong, Decision::Refuse("needs mending: x: post its readings mended, then purge it".to_owned()));
+        assert_eq!(wrong, Decision::Refuse("needs mending: x: post corrected readings, then purge it".to_owned()));
     }
 
     #[test]
@@ -210,7 +212,7 @@ mod tests {
         let whole = letter(&[(RejectReason::CorruptState, 3)], &record());
         let mended = Repairs { bodies: [(whole.id.clone(), reading("d", 1))].into(), ..Repairs::default() };
         assert!(
-            matches!(decide(&whole, false, &mended), Decision::Refuse(why) if why.contains("cannot be mended here"))
+            matches!(decide(&whole, false, &mended), Decision::Refuse(why) if why.contains("cannot be changed here"))
         );
         let without = DeadLetter { payload_base64: String::new(), ..whole };
         assert!(matches!(decide(&without, true, &Repairs::default()), Decision::Refuse(why) if why.contains("3 such")));

@@ -34,9 +34,9 @@ pub(crate) struct Gatekeeper {
     extra_hosts: Vec<String>,
     loopback: bool,
     cookie_name: String,
-    /// Of who has logged in with the key.
+    /// The session after a login with the key.
     key_session: String,
-    /// Of who needs no login.
+    /// The session without a login.
     open_session: String,
     failed_logins: Mutex<FailedLogins>,
 }

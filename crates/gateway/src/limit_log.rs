@@ -69,7 +69,7 @@ impl LimitLog {
         std::mem::take(&mut *self.lock())
     }
 
-    /// Writes what was counted, at most once a minute, for ever.
+    /// Writes what was counted, at most once a minute, until dropped.
     pub async fn keep_writing(&self, limits: &Limits) {
         loop {
             self.counted.notified().await;

@@ -57,7 +57,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Page::Dashboard => self.dashboard().await,
             Page::DeadLetters => embedded("text/html; charset=utf-8", DEAD_LETTERS),
         };
-        // Who has logged in keeps the better session.
+        // A client that has logged in keeps its session.
         if trusted && !self.gatekeeper.shows_key(&head.headers) {
             give_session(&mut answer, &self.gatekeeper.open_session_cookie());
         }

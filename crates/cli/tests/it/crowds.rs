@@ -26,7 +26,7 @@ fn size(variable: &str, default: usize) -> (usize, Duration) {
     }
 }
 
-/// Lets this process have so many connections.
+/// Lets this process have N connections.
 fn raise_own_limit(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let wanted = connections as u64 + 500;
@@ -37,7 +37,7 @@ fn raise_own_limit(connections: usize) {
     }
 }
 
-/// `up` on a new directory, with so many open files at most.
+/// `up` on a new directory, with N open files at most.
 fn start(directory: &tempfile::TempDir, open_files: Option<u64>) -> Pipeline {
     let program = std::env::var_os("STREAMGAUGE_BINARY").unwrap_or_else(|| streamgauge().get_program().to_owned());
     let mut command = Command::new("sh");
