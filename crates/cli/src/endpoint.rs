@@ -1,6 +1,7 @@
 //! Which endpoint a command talks to, with which key, and what its answers mean for the person who asked.
 
 use crate::api_key::{ApiKeyArgs, read_file};
+use crate::output::say;
 use anyhow::{Context, Result, bail};
 use embedded::API_KEY_FILE;
 use producer::{Answer, Client, Endpoint};
@@ -76,7 +77,7 @@ impl EndpointArgs {
     fn key(&self) -> Result<String> {
         if let Some(given) = self.api_key.given()? {
             if let Some(warning) = self.api_key.warning() {
-                eprintln!("streamgauge: warning: {}", printable(&warning));
+                say(&format!("warning: {}", printable(&warning)));
             }
             return Ok(given.key);
         }

@@ -1,6 +1,7 @@
 //! `streamgauge put`: raw bytes into the stream of one machine, past the front door.
 
 use crate::endpoint::{EndpointArgs, check, printable};
+use crate::output::say;
 use anyhow::{Context, Result};
 use std::io::Read;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let answer = client.post(&path, "application/octet-stream", &record)?;
     check(&answer, &client)?;
     if answer.status != 200 {
-        eprintln!("streamgauge: refused ({})", answer.message());
+        say(&format!("refused ({})", answer.message()));
         return Ok(ExitCode::from(1));
     }
     println!("{}", printable(String::from_utf8_lossy(&answer.body).trim_end()));

@@ -3,7 +3,7 @@
 pub mod table;
 
 use crate::endpoint::{EndpointArgs, check, printable};
-use crate::output::Format;
+use crate::output::{Format, say};
 use anyhow::{Context, Result};
 use producer::{Client, percent_encode};
 use serde::Deserialize;
@@ -85,7 +85,7 @@ fn one(client: &Client, device: &str) -> Result<Option<Answer>> {
     let answer = client.get(&format!("/?device_id={}", percent_encode(device)))?;
     check(&answer, client)?;
     if answer.status != 200 {
-        eprintln!("streamgauge: {device}: {}", answer.message());
+        say(&format!("{device}: {}", answer.message()));
         return Ok(None);
     }
     Ok(Some(serde_json::from_slice(&answer.body).context("the endpoint's answer is not JSON")?))

@@ -27,6 +27,11 @@ pub fn check(matches: &ArgMatches) -> Result<(), String> {
             return Err(format!("{flag} has no effect without --devices"));
         }
     }
+    // `up --devices 0` simulates nothing; those of `send` are at least one.
+    let is_without_devices = matches.try_get_one::<u32>("devices").ok().flatten() == Some(&0);
+    if is_typed("rate") && is_without_devices {
+        return Err("--rate has no effect without --devices above 0".to_owned());
+    }
     for (id, key_flag) in [("api_key", "--api-key"), ("api_key_file", "--api-key-file")] {
         if !is_typed(id) {
             continue;

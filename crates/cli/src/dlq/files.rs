@@ -4,6 +4,7 @@ use super::exit_code;
 use super::filters::FilterArgs;
 use super::queue::{Queue, QueueArgs};
 use super::tables::{PAGE, json};
+use crate::output::say;
 use anyhow::{Context, Result};
 use redrive::{DeadLetters, Letter, Order, PageRequest};
 use serde_json::value::RawValue;
@@ -44,7 +45,7 @@ pub async fn export(queue: &Queue, args: ExportArgs) -> Result<ExitCode> {
         }
     }
     file.sync()?;
-    eprintln!("streamgauge: {letters} dead letters written to {}", args.file.display());
+    say(&format!("{letters} dead letters written to {}", args.file.display()));
     Ok(exit_code(true))
 }
 

@@ -5,6 +5,7 @@ use super::files::LetterFile;
 use super::filters::FilterArgs;
 use super::queue::{Queue, QueueArgs};
 use super::tables::PAGE;
+use crate::output::say;
 use anyhow::{Result, bail};
 use ports::{Clock as _, SystemClock};
 use redrive::{DeadLetters, Filter, Order, PageRequest, QueueError};
@@ -37,11 +38,11 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
     filter.until = Some(SystemClock.now());
     let letters = count(queue, &filter).await?;
     if letters == 0 {
-        eprintln!("streamgauge: no dead letters to delete");
+        say("no dead letters to delete");
         return Ok(exit_code(true));
     }
     if !args.yes && !confirmed(letters, &args.file)? {
-        eprintln!("streamgauge: nothing was deleted");
+        say("nothing was deleted");
         return Ok(exit_code(false));
     }
     let mut file = LetterFile::create(&args.file)?;
@@ -63,16 +64,16 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
         }
     }
     queue.delete_leftovers().await?;
-    eprintln!("streamgauge: {}", summary(written, deleted, &args.file));
+    say(&summary(written, deleted, &args.file));
     Ok(exit_code(true))
 }
 
 fn summary(written: u64, deleted: u64, file: &Path) -> String {
     let gone = match written.saturating_sub(deleted) {
         0 => String::new(),
-        gone => format!("; so do {gone} that another run sent or deleted meanwhile"),
+        gone => format!("; {gone} of them were sent or deleted by another run"),
     };
-    format!("{deleted} dead letters deleted; they stand in {}{gone}", file.display())
+    format!("{deleted} dead letters deleted; written to {}{gone}", file.display())
 }
 
 async fn count(queue: &Queue, filter: &Filter) -> Result<usize, QueueError> {
@@ -109,8 +110,8 @@ mod tests {
     #[test]
     fn letters_that_another_run_took_are_told_apart() {
         let file = Path::new("f");
-        assert_eq!(summary(3, 3, file), "3 dead letters deleted; they stand in f");
-        let text = "1 dead letters deleted; they stand in f; so do 2 that another run sent or deleted meanwhile";
+        assert_eq!(summary(3, 3, file), "3 dead letters deleted; written to f");
+        let text = "1 dead letters deleted; written to f; 2 of them were sent or deleted by another run";
         assert_eq!(summary(3, 1, file), text);
     }
 }

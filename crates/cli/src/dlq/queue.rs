@@ -4,6 +4,7 @@ use super::http::Http;
 use super::on_aws::OnAws;
 use super::on_disk::OnDisk;
 use crate::endpoint::{Pipeline, PipelineArgs};
+use crate::output::say;
 use anyhow::{Result, bail};
 use embedded::{EmbeddedStorage, OpenError, Options};
 use redrive::{
@@ -59,7 +60,7 @@ pub fn open_directory(directory: &Path) -> Result<EmbeddedStorage> {
     match EmbeddedStorage::open(directory, Options::default()) {
         Ok(storage) => {
             for warning in storage.warnings() {
-                eprintln!("streamgauge: {warning}");
+                say(&warning.to_string());
             }
             Ok(storage)
         }

@@ -5,7 +5,7 @@ use super::files::read;
 use super::filters::FilterArgs;
 use super::progress;
 use super::queue::{Queue, QueueArgs};
-use crate::output::{Format, print};
+use crate::output::{Format, print, say};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use ports::SystemClock;
@@ -103,7 +103,7 @@ pub async fn import(queue: &Queue, args: ImportArgs) -> Result<ExitCode> {
     let (tally, code) = run(queue, options, &args.sending).await?;
     let absent = wanted.saturating_sub(tally.letters);
     if absent > 0 {
-        eprintln!("streamgauge: {absent} letters of the file are not in the queue: they went, or were deleted, before");
+        say(&format!("{absent} letters of the file are not in the queue: they went, or were deleted, before"));
         return Ok(exit_code(false));
     }
     Ok(code)
@@ -137,7 +137,7 @@ async fn run(queue: &Queue, options: RunOptions, args: &SendingArgs) -> Result<(
         Ok(tally) => tally,
         Err(error) if report.sent > 0 => {
             let error = anyhow::Error::new(error);
-            eprintln!("streamgauge: stopped after {} letters had gone; run it again: {error:#}", report.sent);
+            say(&format!("stopped after {} letters had gone; run it again: {error:#}", report.sent));
             return Ok((Tally::default(), exit_code(false)));
         }
         Err(error) => return Err(error.into()),

@@ -3,7 +3,7 @@
 use super::exit_code;
 use super::queue::{Queue, QueueArgs};
 use super::tables::{instant, json};
-use crate::output::{Format, print};
+use crate::output::{Format, print, say};
 use anyhow::Result;
 use ports::DeadLetter;
 use redrive::{DeadLetters, Filter, Letter, PageRequest, Spot, locate, printable_bytes, printable_line};
@@ -34,7 +34,7 @@ pub async fn show(queue: &Queue, args: Args) -> Result<ExitCode> {
     let receipts = page.letters.iter().map(|held| held.receipt.clone()).collect();
     queue.release(receipts).await?;
     let Some(held) = page.letters.into_iter().next() else {
-        eprintln!("streamgauge: no dead letter of the id {}", printable_line(&args.id));
+        say(&format!("no dead letter of the id {}", printable_line(&args.id)));
         return Ok(exit_code(false));
     };
     let text = match args.format {

@@ -160,23 +160,28 @@ async fn pipeline(args: &Args, given_key: Option<ApiKey>, screen: &screen::Scree
             mapping.cancel();
             processing.await.context("the event source mapping panicked")??;
             rest.cancel();
-            let tasks = [
+            wait_for_all([
                 ("archiving", archiving),
                 ("curating", curating),
                 ("merging", merging),
                 ("trimming", trimming),
                 ("the live picture", showing),
-            ];
-            for (name, task) in tasks {
-                if let Err(error) = task.await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "{name} ended early");
-                }
-            }
+            ])
+            .await;
             background::archive_the_rest(&storage).await;
             curated::curate_once(&storage, &holds).await;
             anyhow::Ok(())
         } => drained,
         () = signals.second() => anyhow::bail!("ended by a second signal before it had drained; nothing is lost"),
+    }
+}
+
+/// Waits until each task has ended, and logs which ones panicked.
+async fn wait_for_all<const N: usize>(tasks: [(&str, tokio::task::JoinHandle<()>); N]) {
+    for (name, task) in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "{name} ended early");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 fn a_flag_without_effect_is_an_error_that_names_both() {
     for (arguments, names) in [
         ("up --rate 5", ["--rate", "--devices"]),
+        ("up --devices 0 --rate 5", ["--rate", "--devices"]),
         ("send --csv x.csv --readings 5", ["--readings", "--devices"]),
         ("send --csv x.csv --interval 5", ["--interval", "--devices"]),
         ("send --csv x.csv --seed 5", ["--seed", "--devices"]),

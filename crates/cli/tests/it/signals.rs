@@ -83,6 +83,7 @@ fn send_sums_up_when_its_terminal_is_closed() {
     assert!(start.elapsed() < PATIENCE);
     assert_eq!(output.status.code(), Some(1));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(summary["accepted"].as_u64().unwrap() > 0, "{summary}");
     assert_eq!(summary["accepted"], up.settled()["accepted"], "{summary}");
     drop(input);
 }

@@ -1,5 +1,6 @@
 //! The services themselves.
 
+use crate::output::say;
 use anyhow::{Context as _, Result, bail};
 use aws::aws_sdk_kinesis::Client as KinesisClient;
 use aws::{KinesisEventStream, MessageNumbers, S3Archive, SqsMessages, check_sdk_config, load_sdk_config};
@@ -28,12 +29,12 @@ impl OnAws {
         let messages = SqsMessages::new(aws_sdk_sqs::Client::new(&config), queue_url);
         let numbers = messages.numbers().await.context("cannot look into the queue")?;
         if numbers.held > 0 {
-            eprintln!(
-                "streamgauge: about {} messages are held by another command, or by one that was killed, and not seen; \
+            say(&format!(
+                "about {} messages are held by another command, or by one that was killed, and not seen; \
                  they are back after {} s at most",
                 numbers.held,
                 HOLD.as_secs()
-            );
+            ));
         }
         let s3 = aws_sdk_s3::Client::new(&config);
         let archive = bucket.map(|bucket| (bucket.clone(), S3Archive::new(s3, bucket)));
@@ -51,7 +52,7 @@ impl OnAws {
     pub async fn close(&self) {
         if let Err(error) = self.letters.close().await {
             let error = redrive::printable_line(&format!("{:#}", anyhow::Error::new(error)));
-            eprintln!("streamgauge: messages are held for {} s more: {error}", HOLD.as_secs());
+            say(&format!("messages are held for {} s more: {error}", HOLD.as_secs()));
         }
     }
 
