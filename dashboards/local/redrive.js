@@ -61,7 +61,7 @@ function describe(totals, done) {
   const parts = [`${formatWhole(sent)} ${done ? 'sent' : 'would be sent'} (${plural(readings, 'reading')})`];
   if (skipped) parts.push(`${formatWhole(skipped)} left`);
   if (refused) parts.push(`${formatWhole(refused)} refused`);
-  if (gone) parts.push(`${formatWhole(gone)} sent or deleted by another run`);
+  if (gone) parts.push(`${formatWhole(gone)} no longer in the queue`);
   if (failed) parts.push(`${formatWhole(failed)} failed`);
   return `${plural(letters, 'dead letter')}: ${parts.join(', ')}`;
 }

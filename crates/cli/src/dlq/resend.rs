@@ -162,7 +162,7 @@ fn totals(tally: &Tally, apply: bool) -> String {
     let Tally { letters, readings, skipped, refused, failed, .. } = tally;
     let went = tally.sent;
     let lost = if tally.lost > 0 { format!(", {} partly lost", tally.lost) } else { String::new() };
-    let gone = if tally.gone > 0 { format!(", {} sent or deleted by another run", tally.gone) } else { String::new() };
+    let gone = if tally.gone > 0 { format!(", {} no longer in the queue", tally.gone) } else { String::new() };
     format!(
         "{letters} dead letters: {went} {sent} ({readings} readings), {skipped} skipped, {refused} refused{lost}{gone}, {failed} failed{end}\n"
     )
