@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// After which a client counts as slow.
 const SLOW: Duration = Duration::from_millis(1100);
 
-/// A server with so many places, of which one is kept for connections without a key.
+/// A server with N places, of which one is kept for connections without a key.
 fn with_places(connections: usize) -> Server {
     Server::start_with(|config| {
         config.limits.connections = connections;
