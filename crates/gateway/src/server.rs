@@ -131,8 +131,6 @@ async fn connection<S, V>(
         }
     });
     let served = http1::Builder::new()
-        // A client that ends its side after a request still reads the answer.
-        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(header_time)
         .max_buf_size(READ_BUFFER_BYTES_MAX)

@@ -203,16 +203,3 @@ fn a_shutdown_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(server.pipeline.len(), 1);
     assert!(std::net::TcpStream::connect(server.address).is_err());
 }
-
-#[test]
-fn a_client_that_ends_its_side_gets_its_answer() {
-    let server = Server::start();
-    for at in 0..30 {
-        let mut connection = server.connect();
-        connection.send(&request("POST", "/data", &[("x-api-key", KEY), JSON], reading("d", at, 1.0).as_bytes()));
-        connection.socket.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(connection.answer().status, 200);
-        assert!(connection.is_closed_within(PATIENCE), "there is nothing more to come");
-    }
-    assert_eq!(server.pipeline.len(), 30);
-}
