@@ -202,9 +202,10 @@ fn get_item(contents: &mut Contents, request: &Value) -> JsonAnswer {
 fn query(contents: &mut Contents, request: &Value) -> JsonAnswer {
     assert_eq!(request["ConsistentRead"], true);
     let value = |name: &str| request["ExpressionAttributeValues"][name]["S"].as_str().expect("text").to_owned();
-    let (device_id, prefix) = (value(":device_id"), value(":prefix"));
-    let of_day = contents.items.iter().filter(|((device, item), _)| *device == device_id && item.starts_with(&prefix));
-    let items: Vec<&Value> = of_day.map(|(_, item)| item).collect();
+    assert_eq!(request["KeyConditionExpression"], "#device_id = :device_id AND #item BETWEEN :first AND :last");
+    let asked = (value(":device_id"), value(":first"))..=(value(":device_id"), value(":last"));
+    let items: Vec<&Value> =
+        contents.items.iter().filter(|(key, _)| asked.contains(key)).map(|(_, item)| item).collect();
     (200, json!({ "Items": items, "Count": items.len() }))
 }
 
