@@ -174,7 +174,13 @@ pub struct RedriveLetter {
     pub id: String,
     /// What is put into the stream for it, each a reading or a series; `None`: the letter's own record, of a letter that
     /// is of a whole record.
+    #[serde(default, deserialize_with = "present")]
     pub bodies: Option<Vec<String>>,
+}
+
+/// A member that may be left out, but is not null.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    serde::Deserialize::deserialize(value).map(Some)
 }
 
 /// Why a dead letter did not go.

@@ -151,6 +151,14 @@ fn one_letter_goes_with_a_body_of_its_own() {
 }
 
 #[test]
+fn a_letters_bodies_may_be_left_out_but_are_not_null() {
+    let server = with_letters();
+    let redrive = |letter: Value| server.post("/dead-letters/redrive", json!({"letters": [letter]}).to_string());
+    assert_eq!(redrive(json!({"id": "no-such-letter"})).status, 200);
+    assert_eq!(redrive(json!({"id": "no-such-letter", "bodies": null})).status, 400);
+}
+
+#[test]
 fn a_long_queue_is_worked_on_page_by_page_and_each_letter_once() {
     let server = Server::start();
     for number in 0..2100 {
