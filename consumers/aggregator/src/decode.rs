@@ -1,21 +1,11 @@
-//! The event, taken apart: readings grouped by device, and what can never be counted.
+//! A batch's records, taken apart: readings grouped by device, and what can never be counted.
 
-use crate::event::arrived_at;
-use crate::rejected::{Rejected, RejectedReadings};
+use crate::rejected::{Place, Rejected, RejectedReadings};
 use crate::settings::Settings;
-use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use ports::StreamRecord;
 use statistics::{CountedReading, Identity};
 use std::collections::HashMap;
-use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection};
-
-/// Where a reading stands: its record in the event, and its place among the record's readings.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub record: usize,
-    pub reading: usize,
-    pub sub_sequence_number: Option<u64>,
-    pub index: Option<u32>,
-}
+use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection, Timestamp};
 
 /// A device's readings of one batch, in sequence order.
 #[derive(Debug)]
@@ -32,18 +22,18 @@ pub(crate) struct Batch {
     pub rejected: RejectedReadings,
 }
 
-/// Takes the event apart and groups its readings by device, each group in the order of the records.
-pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
+/// Takes the records apart and groups their readings by device, each group in the order of the records.
+pub(crate) fn decode(records: &[StreamRecord], settings: &Settings) -> Batch {
     let mut batch = Batch { groups: Vec::new(), rejected: RejectedReadings::new(settings.letters_per_record_max) };
     let mut group_of: HashMap<DeviceId, usize> = HashMap::new();
-    for (record, event_record) in event.records.iter().enumerate() {
+    for (record, stream_record) in records.iter().enumerate() {
         let mut next_reading = 0;
-        telemetry::each_reading(&event_record.kinesis.data, |decoded| {
+        telemetry::each_reading(&stream_record.data, |decoded| {
             let DecodedReading { sub_sequence_number, partition_key, index, outcome } = decoded;
             let place = Place { record, reading: next_reading, sub_sequence_number, index };
             next_reading += 1;
-            let key = partition_key.as_deref().unwrap_or(&event_record.kinesis.partition_key);
-            match outcome.and_then(|reading| check_against_record(reading, key, event_record, settings)) {
+            let key = partition_key.as_deref().unwrap_or(&stream_record.partition_key);
+            match outcome.and_then(|reading| check_against_record(reading, key, stream_record.arrived_at, settings)) {
                 Ok(reading) => {
                     let next = batch.groups.len();
                     let group = *group_of.entry(reading.device_id.clone()).or_insert(next);
@@ -65,7 +55,7 @@ pub(crate) fn decode(event: &KinesisEvent, settings: &Settings) -> Batch {
 fn check_against_record(
     reading: Reading,
     partition_key: &str,
-    record: &KinesisEventRecord,
+    arrived_at: Timestamp,
     settings: &Settings,
 ) -> Result<Reading, Rejection> {
     let reject = |reason, detail, device_id| Err(Rejection { reason, detail, device_id: Some(device_id) });
@@ -73,7 +63,7 @@ fn check_against_record(
         let detail = "`device_id`: is not the record's partition key".to_owned();
         return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
     }
-    if let Err(rule) = reading.timestamp.check_arrival(arrived_at(record), settings.future_tolerance) {
+    if let Err(rule) = reading.timestamp.check_arrival(arrived_at, settings.future_tolerance) {
         return reject(RejectReason::FutureTimestamp, format!("`timestamp`: {rule}"), reading.device_id);
     }
     Ok(reading)

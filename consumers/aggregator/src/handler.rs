@@ -5,13 +5,12 @@ use crate::group::GroupWriter;
 use crate::plan::Outcome;
 use crate::rejected::{Letter, Rejected, RejectedReadings};
 use crate::settings::Settings;
-use aws_lambda_events::event::kinesis::KinesisEvent;
-use aws_lambda_events::event::streams::KinesisEventResponse;
 use futures::StreamExt as _;
-use ports::{Clock, DeadLetterError, DeadLetterQueue, StatisticsStore, with_causes};
+use ports::{Clock, DeadLetterError, DeadLetterQueue, SequenceNumber, StatisticsStore, StreamRecord, with_causes};
+use statistics::CountedReading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use telemetry::{RejectReason, Rejection};
+use telemetry::{DeviceId, RejectReason, Rejection};
 use tracing::error;
 
 /// The aggregator over its ports.
@@ -38,13 +37,15 @@ pub struct BatchReport {
     pub newer_version: u64,
 }
 
-/// The answer to Lambda, and what happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handled {
-    /// The records from which Lambda must deliver again; empty when all is done.
-    pub response: KinesisEventResponse,
+/// What must be delivered again, and what happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BatchResult {
+    /// The records that must be delivered again, in the batch's order; empty when all is done.
+    pub failed: Vec<SequenceNumber>,
     /// What happened.
     pub report: BatchReport,
+    /// The readings that were counted, by device, as far as this invocation knows: none of a write without an answer.
+    pub counted: Vec<(DeviceId, Vec<CountedReading>)>,
 }
 
 impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
@@ -53,9 +54,10 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         Aggregator { store, dead_letters, clock, settings }
     }
 
-    /// Handles one batch. Dead letters are stored before the batch is answered, whether or not anything was written.
-    pub async fn handle(&self, event: &KinesisEvent) -> Handled {
-        let Batch { groups, mut rejected } = decode(event, &self.settings);
+    /// Handles a batch of one shard's records. Dead letters are stored before the batch is answered, whether or not
+    /// anything was written.
+    pub async fn handle(&self, records: &[StreamRecord]) -> BatchResult {
+        let Batch { groups, mut rejected } = decode(records, &self.settings);
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
         let mut failures = Failures::default();
@@ -70,15 +72,21 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             .await;
         let mut undecided = BTreeSet::new();
         let mut newer = None;
-        for (group, outcomes) in results {
+        let mut counted = Vec::new();
+        for (mut group, outcomes) in results {
             match outcomes {
-                Ok(outcomes) => tally(&group, &outcomes, &mut report, &mut rejected),
+                Ok(outcomes) => {
+                    tally(&group, &outcomes, &mut report, &mut rejected);
+                    let mut outcomes = outcomes.into_iter();
+                    group.readings.retain(|_| outcomes.next() == Some(Outcome::Counted));
+                    counted.push((group.device_id, group.readings));
+                }
                 Err(failure) => {
                     if failure.is_of_a_newer_version() {
                         report.newer_version += 1;
                         newer.get_or_insert((with_causes(failure.cause.as_ref()), group.device_id));
                     } else {
-                        failures.add(failure.cause.as_ref(), group.device_id.as_str());
+                        failures.add(failure.cause.as_ref(), &group.device_id);
                     }
                     report.failed_groups += 1;
                     failed_records.extend(group.places.first().map(|place| place.record));
@@ -93,21 +101,20 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
             let (devices, device_id) = (report.newer_version, device_id.as_str());
             error!(error, devices, device_id, "stored state is of a newer version than this program");
         }
-        failed_records.extend(rejected.leave_out(&undecided, event));
-        self.send_dead_letters(event, rejected, &mut report, &mut failed_records).await;
-        let mut response = KinesisEventResponse::default();
-        response.set_failures(failed_records.iter().map(|record| &event.records[*record].kinesis.sequence_number));
-        Handled { response, report }
+        failed_records.extend(rejected.leave_out(&undecided, records));
+        self.send_dead_letters(records, rejected, &mut report, &mut failed_records).await;
+        let failed = failed_records.iter().map(|record| records[*record].sequence_number).collect();
+        BatchResult { failed, report, counted }
     }
 
     async fn send_dead_letters(
         &self,
-        event: &KinesisEvent,
+        records: &[StreamRecord],
         rejected: RejectedReadings,
         report: &mut BatchReport,
         failed_records: &mut BTreeSet<usize>,
     ) {
-        let letters = rejected.letters(event, self.clock.now());
+        let letters = rejected.letters(records, self.clock.now());
         if letters.is_empty() {
             return;
         }
@@ -125,7 +132,7 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     }
                 }
                 Err(error) => {
-                    failures.add(&error, &event.records[record].kinesis.sequence_number);
+                    failures.add(&error, &records[record].sequence_number);
                     failed_records.insert(record);
                 }
             }
@@ -153,9 +160,9 @@ struct Failed {
 }
 
 impl Failures {
-    fn add(&mut self, error: &(dyn Error + 'static), of: &str) {
+    fn add(&mut self, error: &(dyn Error + 'static), of: &impl ToString) {
         let text = with_causes(error);
-        self.0.entry(text).or_insert_with(|| Failed { times: 0, first: of.to_owned() }).times += 1;
+        self.0.entry(text).or_insert_with(|| Failed { times: 0, first: of.to_string() }).times += 1;
     }
 }
 

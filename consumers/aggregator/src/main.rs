@@ -1,9 +1,10 @@
-//! The Lambda: Kinesis batches in, batch responses out.
+//! The Lambda: batches of stream records in, batch responses out.
 
 mod context;
 mod metrics;
 
-use aggregator::{Aggregator, KinesisBatch};
+use aggregator::Aggregator;
+use aggregator::lambda::{RecordBatch, response};
 use aws::{DynamoDbStatisticsStore, S3Archive, SqsDeadLetterQueue};
 use context::Context;
 use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
@@ -24,15 +25,16 @@ async fn serve(context: Context) -> Result<(), Error> {
     let store = DynamoDbStatisticsStore::new(aws::aws_sdk_dynamodb::Client::new(&config), &context.statistics_table);
     let aggregator = Aggregator::new(store.clone(), dead_letters, SystemClock, context.settings);
 
-    let handle = service_fn(async |event: LambdaEvent<KinesisBatch>| {
-        let received = metrics::Received::new(&event.payload.0, SystemClock.now());
+    let handle = service_fn(async |event: LambdaEvent<RecordBatch>| {
+        let RecordBatch(records) = event.payload;
+        let received = metrics::Received::new(&records, SystemClock.now());
         // One environment handles one batch at a time, so what is consumed meanwhile is this batch's.
         let consumed_before = store.consumed_write_units();
-        let handled = aggregator.handle(&event.payload.0).await;
+        let result = aggregator.handle(&records).await;
         let write_units = store.consumed_write_units() - consumed_before;
-        let batch = received.done(&handled.report, write_units, SystemClock.now());
+        let batch = received.done(&result.report, write_units, SystemClock.now());
         println!("{}", batch.document(&context.metrics_namespace, &event.context.env_config.function_name));
-        Ok::<_, Error>(handled.response)
+        Ok::<_, Error>(response(&result.failed))
     });
     Runtime::new(handle).layer(TracingLayer::new()).run().await
 }

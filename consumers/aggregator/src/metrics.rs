@@ -1,8 +1,8 @@
 //! What is measured of a batch.
 
-use aggregator::{BatchReport, arrived_at};
-use aws_lambda_events::event::kinesis::KinesisEvent;
+use aggregator::BatchReport;
 use lambda::{Metric, since};
+use ports::StreamRecord;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use telemetry::Timestamp;
@@ -34,11 +34,11 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Received {
-    /// `event`, which came at `at`.
-    pub(crate) fn new(event: &KinesisEvent, at: Timestamp) -> Self {
-        let arrivals = || event.records.iter().map(|record| arrived_at(record).as_millisecond());
+    /// `records`, which came at `at`.
+    pub(crate) fn new(records: &[StreamRecord], at: Timestamp) -> Self {
+        let arrivals = || records.iter().map(|record| record.arrived_at.as_millisecond());
         Received {
-            records: event.records.len(),
+            records: records.len(),
             arrivals: arrivals().min().zip(arrivals().max()),
             at,
             started: Instant::now(),
@@ -95,8 +95,8 @@ mod tests {
     /// The sample's records arrived from 12:00:00 on, 125 ms apart.
     fn document(report: &BatchReport, received: &str, done: &str) -> Value {
         let good = include_str!("../events/good.json");
-        let aggregator::KinesisBatch(event) = serde_json::from_str(good).expect("an event");
-        Received::new(&event, at(received)).done(report, 3.0, at(done)).document("Streamgauge", "aggregator")
+        let aggregator::lambda::RecordBatch(records) = serde_json::from_str(good).expect("an event");
+        Received::new(&records, at(received)).done(report, 3.0, at(done)).document("Streamgauge", "aggregator")
     }
 
     fn full_report() -> BatchReport {

@@ -1,12 +1,18 @@
 //! What can never be counted: a dead letter for each reading or, where a record has very many such readings, one for
 //! the record. A record may hold thousands of times as many readings as would fit into letters of its own size.
 
-use crate::decode::Place;
-use crate::event::arrived_at;
-use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
-use ports::{DeadLetter, DeadLetterOrigin};
+use ports::{DeadLetter, DeadLetterOrigin, StreamRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
+
+/// A reading's place: its record in the batch, and its place among the record's readings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub record: usize,
+    pub reading: usize,
+    pub sub_sequence_number: Option<u64>,
+    pub index: Option<u32>,
+}
 
 /// A reading that can never be counted.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ struct OfRecord {
     device_id: Option<DeviceId>,
 }
 
-/// A dead letter, and which record of the event it is of.
+/// A dead letter, and which record of the batch it is of.
 pub(crate) struct Letter {
     pub record: usize,
     pub letter: DeadLetter,
@@ -53,9 +59,9 @@ impl RejectedReadings {
 
     /// Leaves out the records of `undecided` that may become one letter, and names them: which letters they have is
     /// known only once all of their readings are decided. They must be delivered again.
-    pub fn leave_out(&mut self, undecided: &BTreeSet<usize>, event: &KinesisEvent) -> Vec<usize> {
+    pub fn leave_out(&mut self, undecided: &BTreeSet<usize>, records: &[StreamRecord]) -> Vec<usize> {
         let may_be_one = |record: &&usize| {
-            let data = &event.records[**record].kinesis.data;
+            let data = &records[**record].data;
             self.records.contains_key(*record) && telemetry::count_readings(data) > self.letters_per_record_max as u64
         };
         let left_out: Vec<usize> = undecided.iter().filter(may_be_one).copied().collect();
@@ -66,17 +72,17 @@ impl RejectedReadings {
     }
 
     /// The dead letters, in the order of the records and their readings.
-    pub fn letters(self, event: &KinesisEvent, failed_at: Timestamp) -> Vec<Letter> {
+    pub fn letters(self, records: &[StreamRecord], failed_at: Timestamp) -> Vec<Letter> {
         let mut letters = Vec::new();
         for (record, mut of_record) in self.records {
-            let stream_record = &event.records[record];
+            let stream_record = &records[record];
             if of_record.are_too_many {
                 letters.push(Letter { record, letter: of_record.letter(stream_record, failed_at) });
                 continue;
             }
             of_record.readings.sort_by_key(|rejected| rejected.place.reading);
             let places: BTreeSet<usize> = of_record.readings.iter().map(|rejected| rejected.place.reading).collect();
-            let payloads = telemetry::reading_payloads_at(&stream_record.kinesis.data, |place| places.contains(&place));
+            let payloads = telemetry::reading_payloads_at(&stream_record.data, |place| places.contains(&place));
             for (rejected, payload) in of_record.readings.iter().zip(payloads) {
                 letters.push(Letter { record, letter: rejected.letter(stream_record, &payload, failed_at) });
             }
@@ -103,9 +109,9 @@ impl OfRecord {
 
     /// The letter of the whole record. No letter of a single reading has its id: of those that come from a record of
     /// several readings, each has its place in a series or an aggregate.
-    fn letter(&self, record: &KinesisEventRecord, failed_at: Timestamp) -> DeadLetter {
+    fn letter(&self, record: &StreamRecord, failed_at: Timestamp) -> DeadLetter {
         let rejected: u64 = self.by_reason.values().sum();
-        let readings = telemetry::count_readings(&record.kinesis.data);
+        let readings = telemetry::count_readings(&record.data);
         let counts: Vec<String> = self.by_reason.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let mut detail =
             format!("{rejected} of the record's {readings} readings cannot be counted ({})", counts.join(", "));
@@ -117,36 +123,37 @@ impl OfRecord {
         // There is no record here without a rejected reading.
         let reason = commonest.map_or(RejectReason::InvalidReading, |(reason, _)| *reason);
         let rejection = Rejection { reason, detail, device_id: self.device_id.clone() };
-        let origin = origin(record, None, None, &record.kinesis.partition_key);
-        let letter = DeadLetter::new(&rejection, &record.kinesis.data, origin, failed_at);
+        let sequence_number = record.sequence_number.to_string();
+        let origin = origin(record, &sequence_number, None, None, &record.partition_key);
+        let letter = DeadLetter::new(&rejection, &record.data, origin, failed_at);
         DeadLetter { readings_by_reason: Some(self.by_reason.clone()), ..letter }
     }
 }
 
 impl Rejected {
-    fn letter(&self, record: &KinesisEventRecord, payload: &[u8], failed_at: Timestamp) -> DeadLetter {
-        let partition_key = self.partition_key.as_deref().unwrap_or(&record.kinesis.partition_key);
-        let origin = origin(record, self.place.sub_sequence_number, self.place.index, partition_key);
+    fn letter(&self, record: &StreamRecord, payload: &[u8], failed_at: Timestamp) -> DeadLetter {
+        let partition_key = self.partition_key.as_deref().unwrap_or(&record.partition_key);
+        let sequence_number = record.sequence_number.to_string();
+        let Place { sub_sequence_number, index, .. } = self.place;
+        let origin = origin(record, &sequence_number, sub_sequence_number, index, partition_key);
         DeadLetter::new(&self.rejection, payload, origin, failed_at)
     }
 }
 
 fn origin<'a>(
-    record: &'a KinesisEventRecord,
+    record: &'a StreamRecord,
+    sequence_number: &'a str,
     sub_sequence_number: Option<u64>,
     index: Option<u32>,
     partition_key: &'a str,
 ) -> DeadLetterOrigin<'a> {
-    // The event's id is `shardId-…:<sequence number>`, its source's ARN ends in `stream/<name>`.
-    let shard_id = record.event_id.as_deref().and_then(|id| id.split_once(':')).map_or("", |(shard, _)| shard);
-    let stream = record.event_source_arn.as_deref().and_then(|arn| arn.rsplit_once('/')).map_or("", |(_, name)| name);
     DeadLetterOrigin {
-        stream,
-        shard_id,
-        sequence_number: &record.kinesis.sequence_number,
+        stream: &record.shard.stream,
+        shard_id: &record.shard.shard_id.0,
+        sequence_number,
         sub_sequence_number,
         index,
         partition_key,
-        arrived_at: arrived_at(record),
+        arrived_at: record.arrived_at,
     }
 }

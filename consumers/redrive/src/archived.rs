@@ -73,10 +73,10 @@ fn entries(line: &[u8], known: &HashSet<String>) -> Vec<StreamEntry> {
     let partition_key = device.map_or_else(|| "archive".to_owned(), |device| device.as_str().to_owned());
     let is_known = |payload: &Vec<u8>| known.contains(&hash(payload));
     if !payloads.iter().any(is_known) {
-        return vec![StreamEntry { partition_key, data: line.to_vec() }];
+        return vec![StreamEntry::new(partition_key, line.to_vec())];
     }
     let rest = payloads.into_iter().filter(|payload| !is_known(payload));
-    rest.map(|data| StreamEntry { partition_key: partition_key.clone(), data }).collect()
+    rest.map(|data| StreamEntry::new(partition_key.clone(), data)).collect()
 }
 
 /// Hashes of the payloads that are dead letters of these days: sent again they would only become other ones.

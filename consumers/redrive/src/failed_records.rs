@@ -76,7 +76,7 @@ where
         let is_whole = found.first().is_some_and(|record| record.sequence_number == start)
             && found.last().is_some_and(|record| record.sequence_number == end);
         let missing = failure.batch_size.saturating_sub(found.len() as u64).max(u64::from(!is_whole));
-        let entry = |record: StreamRecord| StreamEntry { partition_key: record.partition_key, data: record.data };
+        let entry = |record: StreamRecord| StreamEntry::new(record.partition_key, record.data);
         Ok((found.into_iter().map(entry).collect(), missing))
     }
 }

@@ -146,7 +146,7 @@ impl LambdaFailure {
 
 fn entry(record: WireRecord) -> Option<StreamEntry> {
     let WireKinesis { partition_key, data } = record.kinesis;
-    Some(StreamEntry { partition_key, data: STANDARD.decode(data).ok()? })
+    Some(StreamEntry::new(partition_key, STANDARD.decode(data).ok()?))
 }
 
 impl fmt::Display for LambdaFailure {

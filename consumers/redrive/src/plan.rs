@@ -187,7 +187,7 @@ mod tests {
         let letter = Letter::parse(&format!("{metadata}}}"));
         assert_eq!(letter.reason(), ReasonCode::LambdaFailure);
         assert_eq!(letter.detail(), "RetryAttemptsExhausted: 2 records of shardId-000000000001, 1 to 2");
-        let record = StreamEntry { partition_key: "k".to_owned(), data: READING.as_bytes().to_vec() };
+        let record = StreamEntry::new("k".to_owned(), READING.as_bytes().to_vec());
         let fetched = FetchedRecords { records: vec![record.clone(), record], ..FetchedRecords::default() };
         let decide =
             |fetched: &FetchedRecords, repairs: &Repairs| super::decide(&letter, Some(fetched), repairs, rules());

@@ -129,7 +129,7 @@ pub fn records(body: &[u8], horizon: Timestamp) -> Result<Records, BodyError> {
         let ahead = readings.map(|reading| reading.timestamp).find(|timestamp| *timestamp > horizon);
         ahead.map_or(Ok(()), |timestamp| Err(BodyError::Ahead(timestamp)))
     };
-    let entry = |reading: &telemetry::DeviceId, data| StreamEntry { partition_key: reading.as_str().to_owned(), data };
+    let entry = |reading: &telemetry::DeviceId, data| StreamEntry::new(reading.as_str().to_owned(), data);
     let names = std::str::from_utf8(body).map(|text| members(text.trim())).unwrap_or_default();
     let has = |wanted: &str| names.iter().any(|(name, _)| name == wanted);
     if has("readings") && !has("device_id") && !has("timestamp") && !has("value") {

@@ -26,14 +26,14 @@ pub fn whole_record(letter: &DeadLetter) -> Result<StreamEntry, String> {
     }
     let partition_key = letter.partition_key.clone();
     if !by_reason.contains_key(&RejectReason::PartitionKeyMismatch) {
-        return Ok(StreamEntry { partition_key, data });
+        return Ok(StreamEntry::new(partition_key, data));
     }
     // Any other record holds at most 500 readings, which have a letter each, unless `letters_per_record_max` is lowered, as
     // the simulation does.
     if !kpl::is_aggregate(&data) {
-        return Ok(StreamEntry { partition_key: device_of(&data).unwrap_or(partition_key), data });
+        return Ok(StreamEntry::new(device_of(&data).unwrap_or(partition_key), data));
     }
-    Ok(StreamEntry { partition_key, data: under_own_devices(&data)? })
+    Ok(StreamEntry::new(partition_key, under_own_devices(&data)?))
 }
 
 fn under_own_devices(aggregate: &[u8]) -> Result<Vec<u8>, String> {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_record_goes_as_it_was_if_a_reading_may_count() {
         use RejectReason::{ConflictingDuplicate, CorruptState, InvalidReading, Late, MalformedJson};
-        let as_it_was = StreamEntry { partition_key: "outer".to_owned(), data: record() };
+        let as_it_was = StreamEntry::new("outer".to_owned(), record());
         let decide = |by_reason: &[_], returning| decide(&letter(by_reason, &record()), returning, &Repairs::default());
         let sent = Decision::Send(Records { entries: vec![as_it_was], readings: 3 });
         assert_eq!(decide(&[(CorruptState, 1), (MalformedJson, 1)], false), sent);

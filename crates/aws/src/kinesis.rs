@@ -8,7 +8,7 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
 use ports::{
     Clock as _, EventStream, Position, PutError, PutReceipt, RecordsPage, Shard, ShardId, StreamEntry, StreamError,
-    StreamRecord, SystemClock,
+    StreamRecord, StreamShard, SystemClock,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,8 +178,9 @@ impl EventStream for KinesisEventStream {
         let opened_at = SystemClock.now();
         // At most 10,000, which fits.
         let answer = self.read(shard, position, limit.clamp(1, RECORDS_MAX) as i32).await?;
-        let records: Vec<StreamRecord> =
-            answer.records.into_iter().map(record).collect::<Result<_, _>>().map_err(StreamError::Unavailable)?;
+        let of = Arc::new(StreamShard { stream: self.stream.clone(), shard_id: shard.clone() });
+        let records = answer.records.into_iter().map(|each| record(&of, each));
+        let records: Vec<StreamRecord> = records.collect::<Result<_, _>>().map_err(StreamError::Unavailable)?;
         let next = match (records.last(), position) {
             (Some(last), _) => Position::AfterSequenceNumber(last.sequence_number),
             // Should the kept iterator be lost, what arrived since the shard was opened must not be.
@@ -207,9 +208,10 @@ impl EventStream for KinesisEventStream {
     }
 }
 
-fn record(record: Record) -> Result<StreamRecord, crate::BoxError> {
+fn record(shard: &Arc<StreamShard>, record: Record) -> Result<StreamRecord, crate::BoxError> {
     let arrival = record.approximate_arrival_timestamp.ok_or("a record has no arrival timestamp")?;
     Ok(StreamRecord {
+        shard: Arc::clone(shard),
         sequence_number: record.sequence_number.parse()?,
         partition_key: record.partition_key,
         data: record.data.into_inner(),

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn entry(partition_key: String, data_bytes: usize) -> StreamEntry {
-        StreamEntry { partition_key, data: vec![b'x'; data_bytes] }
+        StreamEntry::new(partition_key, vec![b'x'; data_bytes])
     }
 
     #[test]

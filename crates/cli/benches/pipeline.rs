@@ -1,7 +1,8 @@
 //! The whole pipeline under load: `cargo bench -p streamgauge`.
 //!
 //! Every figure is measured in this run on this machine, through the front door of a `streamgauge up` of its own with
-//! its data on disk. Ratios compare figures of the same run; they mean more than the figures themselves.
+//! its data on disk. Ratios compare figures of the same run; they mean more than the figures themselves. With
+//! `STREAMGAUGE_BINARY=PATH` another program is measured, such as one built before a change.
 
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,6 +15,7 @@ use telemetry::Timestamp;
 
 const KEY: &str = "the-key-of-a-benchmark";
 const CONNECTIONS: usize = 64;
+const POSTERS: usize = 4;
 
 struct Pipeline {
     child: Child,
@@ -24,7 +26,7 @@ struct Pipeline {
 impl Pipeline {
     fn start(directory: &Path) -> Self {
         let start = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
+        let mut child = Command::new(std::env::var_os("STREAMGAUGE_BINARY").unwrap_or(env!("CARGO_BIN_EXE_streamgauge").into()))
             .args(["up", "--port", "0", "--data-dir"])
             .arg(directory)
             .env("STREAMGAUGE_API_KEY", KEY)
@@ -44,11 +46,29 @@ impl Pipeline {
         serde_json::from_str(&answer.unwrap().body_mut().read_to_string().unwrap()).unwrap()
     }
 
-    /// Waits until so many readings are counted and nothing is pending.
-    fn wait_for(&self, counted: u64) {
-        while self.accounts()["counted"].as_u64().unwrap() < counted {
+    /// Waits until `accepted` readings are accepted and nothing is pending.
+    fn wait_for(&self, accepted: usize) {
+        let done = |accounts: Value| accounts["accepted"] == accepted && accounts["pending"] == 0;
+        while !done(self.accounts()) {
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// What it has used of processors so far, to the clock tick of 10 ms, where /proc tells it.
+    fn processor_time(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name before it may hold spaces; user and system time are the 14th and 15th fields.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        Some(Duration::from_millis((ticks()? + ticks()?) * 10))
+    }
+
+    /// Processor time of `work` for each of `times`, in µs.
+    fn processor_time_of<T>(&self, times: usize, work: impl FnOnce() -> T) -> (f64, T) {
+        let before = self.processor_time();
+        let done = work();
+        let used = self.processor_time().zip(before).map(|(after, before)| (after - before).as_secs_f64());
+        (used.map_or(f64::NAN, |used| used * 1e6 / times as f64), done)
     }
 
     /// Peak resident memory in MiB, where /proc tells it.
@@ -77,7 +97,7 @@ fn post(agent: &ureq::Agent, url: &str, body: &[u8]) {
     answer.into_body().read_to_vec().unwrap();
 }
 
-/// Posts `bodies` to `path` over so many connections; at a pace of so many a second, or as fast as it goes. The
+/// Posts `bodies` to `path` over `connections` connections; at `pace` posts a second, or as fast as it goes. The
 /// latency of each post, from when it was due.
 fn load(url: &str, path: &str, bodies: &[Vec<u8>], connections: usize, pace: Option<f64>) -> (Duration, Vec<Duration>) {
     let url = format!("{url}{path}");
@@ -152,31 +172,43 @@ fn main() {
     let up = Pipeline::start(&directory.path().join("series"));
     println!("ready after {:.0} ms", up.ready_in.as_secs_f64() * 1000.0);
     const SERIES: usize = 4000;
-    const DEVICES: usize = 100;
-    let bodies: Vec<_> = (0..SERIES).map(|i| series(i % DEVICES, i / DEVICES * 500, 500)).collect();
-    let start = Instant::now();
-    let (posted, mut latencies) = load(&up.url, "/data/series", &bodies, 8, None);
-    up.wait_for((SERIES * 500) as u64);
-    let series_rate = (SERIES * 500) as f64 / start.elapsed().as_secs_f64();
-    println!(
-        "series of 500: {series_rate:.0} readings/s end to end (posted, counted, visible); posted in {:.1} s, p99 {:.1} ms",
-        posted.as_secs_f64(),
-        percentile(&mut latencies, 0.99)
-    );
+    const READINGS: usize = SERIES * 500;
+    let bodies: Vec<_> = (0..SERIES).map(|i| series(i % 200, i / 200 * 500, 500)).collect();
+    let mut series_rate = 0.0;
+    for (turn, what) in ["series of 500 of 200 devices", "the same, all posted again"].into_iter().enumerate() {
+        let start = Instant::now();
+        let (processor, (posted, mut latencies)) = up.processor_time_of(READINGS, || {
+            let loaded = load(&up.url, "/data/series", &bodies, POSTERS, None);
+            up.wait_for((turn + 1) * READINGS);
+            loaded
+        });
+        let rate = READINGS as f64 / start.elapsed().as_secs_f64();
+        println!("{what}: {processor:.2} µs of processor time a reading end to end (posted, counted, visible)");
+        println!(
+            "  {rate:.0} readings/s; posted in {:.1} s, p99 {:.1} ms",
+            posted.as_secs_f64(),
+            percentile(&mut latencies, 0.99)
+        );
+        series_rate = f64::max(series_rate, rate);
+    }
     println!("  resident memory at most {:.0} MiB", up.peak_memory().unwrap_or(f64::NAN));
     drop((up, bodies));
 
     let up = Pipeline::start(&directory.path().join("single"));
     const SINGLES: usize = 60_000;
     let bodies: Vec<_> = (0..SINGLES).map(|i| single(i, 10_000)).collect();
-    let (elapsed, mut latencies) = load(&up.url, "/data", &bodies, CONNECTIONS, None);
+    let (processor, (elapsed, mut latencies)) = up.processor_time_of(SINGLES, || {
+        let loaded = load(&up.url, "/data", &bodies, CONNECTIONS, None);
+        up.wait_for(SINGLES);
+        loaded
+    });
     let single_rate = SINGLES as f64 / elapsed.as_secs_f64();
     println!(
         "single posts: {single_rate:.0}/s from {CONNECTIONS} connections, 10,000 devices; p50 {:.1} ms, p99 {:.1} ms",
         percentile(&mut latencies, 0.5),
         percentile(&mut latencies, 0.99)
     );
-    up.wait_for(SINGLES as u64);
+    println!("  {processor:.0} µs of processor time a post end to end");
     println!("  resident memory at most {:.0} MiB with 10,000 devices", up.peak_memory().unwrap_or(f64::NAN));
 
     let paced: Vec<_> = (SINGLES..SINGLES + 25_000).map(|i| single(i, 10_000)).collect();

@@ -37,7 +37,7 @@ async fn puts(storage: &EmbeddedStorage, tasks: usize, bytes: usize) {
         running.spawn(async move {
             let mut latencies = Vec::new();
             while Instant::now() < end {
-                let entry = StreamEntry { partition_key: format!("device-{task:05}"), data: data.clone() };
+                let entry = StreamEntry::new(format!("device-{task:05}"), data.clone());
                 let began = Instant::now();
                 assert!(stream.put_records(vec![entry]).await[0].is_ok());
                 latencies.push(began.elapsed());
@@ -110,7 +110,7 @@ async fn open_after_a_kill(storage: &EmbeddedStorage, folder: &Path, bytes: u64)
     while stored < bytes {
         let data = body(0, 26_000);
         stored += 100 * data.len() as u64;
-        let entry = |n: usize| StreamEntry { partition_key: format!("{n}"), data: data.clone() };
+        let entry = |n: usize| StreamEntry::new(format!("{n}"), data.clone());
         assert!(storage.stream().put_records((0..100).map(entry).collect()).await.iter().all(Result::is_ok));
     }
     for file in ["stream.redb", "statistics.redb"] {

@@ -19,7 +19,7 @@ fn open(folder: &Path, disk: &Disk) -> EmbeddedStorage {
 /// Three entries that one transaction stores.
 async fn put(storage: &EmbeddedStorage, number: usize) -> Result<(), PutError> {
     let data = |n| format!("{number}/{n}/{}", "x".repeat(5000)).into_bytes();
-    let entries = (0..3).map(|n| StreamEntry { partition_key: "a".to_owned(), data: data(n) }).collect();
+    let entries = (0..3).map(|n| StreamEntry::new("a".to_owned(), data(n))).collect();
     let results = storage.stream().put_records(entries).await;
     results.into_iter().try_for_each(|result| result.map(|_| ()))
 }

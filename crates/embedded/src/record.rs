@@ -1,7 +1,8 @@
 //! A stream record as the database holds it.
 
 use crate::StorageFailure;
-use ports::{SequenceNumber, StreamRecord};
+use ports::{SequenceNumber, StreamRecord, StreamShard};
+use std::sync::Arc;
 use telemetry::Timestamp;
 
 /// Arrival, readings, bytes and the length of the partition key stand before key and data.
@@ -60,8 +61,9 @@ fn decode_checked(stored: &[u8]) -> Option<StoredRecord<'_>> {
 }
 
 impl StoredRecord<'_> {
-    pub(crate) fn to_stream_record(&self, sequence: u64) -> StreamRecord {
+    pub(crate) fn to_stream_record(&self, shard: &Arc<StreamShard>, sequence: u64) -> StreamRecord {
         StreamRecord {
+            shard: Arc::clone(shard),
             sequence_number: SequenceNumber::from(sequence),
             partition_key: self.partition_key.to_owned(),
             data: self.data.to_vec(),

@@ -11,7 +11,7 @@ use crate::stream_journal::{PreparedEntry, StreamJournal, StreamOperation};
 use crate::writer::Writer;
 use ports::{
     Clock, EventStream, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId, StreamEntry,
-    StreamError,
+    StreamError, StreamShard,
 };
 use redb::{ReadOnlyTable, ReadTransaction};
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ impl EmbeddedStream {
             return Err(PutError::Refused(rule));
         }
         let shard = shard_of(&entry.partition_key, self.parts.shards);
-        Ok(PreparedEntry { shard, readings: telemetry::count_readings(&entry.data), entry })
+        Ok(PreparedEntry { shard, entry })
     }
 
     fn shard(&self, id: &ShardId) -> Result<u16, StreamError> {
@@ -143,10 +143,11 @@ impl EventStream for EmbeddedStream {
         Ok((0..self.parts.shards).map(shard).collect())
     }
 
-    async fn get_records(&self, shard: &ShardId, position: Position, limit: usize) -> Result<RecordsPage, StreamError> {
-        let shard = self.shard(shard)?;
+    async fn get_records(&self, id: &ShardId, position: Position, limit: usize) -> Result<RecordsPage, StreamError> {
+        let shard = self.shard(id)?;
         let database = Arc::clone(&self.parts.database);
-        let page = move || database.read(|transaction| read_page(transaction, shard, position, limit));
+        let of = Arc::new(StreamShard { stream: self.parts.name.clone(), shard_id: id.clone() });
+        let page = move || database.read(|transaction| read_page(transaction, shard, &of, position, limit));
         let page = tokio::task::spawn_blocking(page).await.unwrap_or(Err(StorageFailure::Unanswered));
         page.map_err(|failure| StreamError::Unavailable(failure.boxed()))
     }
@@ -181,6 +182,7 @@ type Records = ReadOnlyTable<(u16, u64), &'static [u8]>;
 fn read_page(
     transaction: &ReadTransaction,
     shard: u16,
+    of: &Arc<StreamShard>,
     position: Position,
     limit: usize,
 ) -> Result<RecordsPage, StorageFailure> {
@@ -203,7 +205,7 @@ fn read_page(
         let record = record::decode(value.value())?;
         bytes += record.data.len();
         last_arrived_at = record.header.arrived_at;
-        page.push(record.to_stream_record(key.value().1));
+        page.push(record.to_stream_record(of, key.value().1));
         if bytes >= PAGE_BYTES_MAX {
             break;
         }

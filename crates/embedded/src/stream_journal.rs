@@ -15,7 +15,6 @@ use tokio::sync::watch;
 /// An entry that is within the limits.
 pub(crate) struct PreparedEntry {
     pub(crate) shard: u16,
-    pub(crate) readings: u64,
     pub(crate) entry: StreamEntry,
 }
 
@@ -69,12 +68,12 @@ impl Tables<'_> {
 
     fn append(&mut self, prepared: &PreparedEntry, now: i64) -> Result<u64, StorageFailure> {
         let mut head = self.head(prepared.shard)?;
-        let StreamEntry { partition_key, data } = &prepared.entry;
+        let StreamEntry { partition_key, data, readings } = &prepared.entry;
         head.sequence = next_sequence(head.sequence, self.epoch);
         // Sequence numbers keep the order. Arrival follows the clock, also back: a clock that was once years ahead would
         // otherwise date every later record in the future.
         head.arrived_at = now;
-        head.readings += prepared.readings;
+        head.readings += readings;
         head.bytes += data.len() as u64;
         let header = RecordHeader { arrived_at: head.arrived_at, readings: head.readings, bytes: head.bytes };
         let length = record::encoded_len(partition_key, data);

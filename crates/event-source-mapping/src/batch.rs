@@ -1,5 +1,6 @@
 //! Batches, and what becomes of them.
 
+use crate::response::Verdict;
 use ports::{SequenceNumber, StreamRecord};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -52,8 +53,8 @@ impl Deref for Batch {
 /// What came of one invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
-    /// The function answered with these bytes.
-    Answered(Vec<u8>),
+    /// The function said which records are done.
+    Answered(Verdict),
     /// The function failed, or took too long.
     Failed,
     /// The batch never reached the function (throttled, a service error): no retry is used up.

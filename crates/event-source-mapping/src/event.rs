@@ -1,4 +1,4 @@
-//! The event that Lambda sends for a batch of Kinesis records.
+//! The event that Lambda sends for a batch of Kinesis records, for functions that are invoked by Lambda's API.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>, "Example event".
 
@@ -34,9 +34,10 @@ impl EventSource {
         }
     }
 
-    /// The event's JSON for `records` of `shard`.
-    pub fn event(&self, shard: &ShardId, records: &[StreamRecord]) -> Vec<u8> {
-        let template = RecordTemplate::new(self, shard);
+    /// The event's JSON for records of one shard.
+    pub fn event(&self, records: &[StreamRecord]) -> Vec<u8> {
+        let shard = records.first().map(|record| &record.shard.shard_id);
+        let template = RecordTemplate::new(self, shard.unwrap_or(&ShardId(String::new())));
         let size: usize = records.iter().map(|record| template.size_bound(record)).sum();
         let mut json = String::with_capacity(size + ENVELOPE_BYTES);
         json.push_str("{\"Records\":[");

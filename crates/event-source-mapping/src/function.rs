@@ -1,12 +1,14 @@
 //! What a mapping invokes.
 
+use crate::batch::Batch;
+use crate::response::Verdict;
 use std::future::Future;
 
-/// A Lambda function: JSON in, JSON out.
+/// A function that handles batches.
 pub trait Function: Send + Sync {
-    /// Handles one event. The answer is `{"batchItemFailures":[{"itemIdentifier":"<sequence number>"}]}`; an empty list
-    /// says that everything is done. Dropped where it takes longer than the mapping's `function_timeout`.
-    fn invoke(&self, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, FunctionError>> + Send;
+    /// Handles a batch of one shard's records, and says which of them are done. Dropped where it takes longer than the
+    /// mapping's `function_timeout`.
+    fn invoke(&self, batch: &Batch) -> impl Future<Output = Result<Verdict, FunctionError>> + Send;
 }
 
 /// Why a function gave no answer.

@@ -3,7 +3,7 @@
 use crate::batch::{Batch, Discard, DiscardCondition, Invocation, Moment};
 use crate::config::MappingConfig;
 use crate::event::ENVELOPE_BYTES;
-use crate::response::{Verdict, verdict};
+use crate::response::Verdict;
 use ports::{SequenceNumber, StreamRecord};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -199,7 +199,7 @@ impl Lane {
         }
         let front = self.pieces.front_mut()?;
         let verdict = match &invocation {
-            Invocation::Answered(answer) if config.report_batch_item_failures => verdict(answer, &front.batch),
+            Invocation::Answered(verdict) if config.report_batch_item_failures => *verdict,
             Invocation::Answered(_) => Verdict::Success,
             Invocation::Failed | Invocation::NotInvoked => Verdict::Failure,
         };

@@ -1,7 +1,7 @@
 //! AWS Lambda's stream poller to the letter: batches, checkpoints, bisect, retries, age, on-failure records.
 //!
 //! - **Enters**: the records of an [`ports::EventStream`], from the last of its [`ports::Checkpoints`] on.
-//! - **Leaves**: for every batch, the event JSON that Lambda sends for Kinesis, handed to a [`Function`]; for records
+//! - **Leaves**: batches, handed to a [`Function`], which may make Lambda's event of them ([`EventSource`]); for records
 //!   that are given up, a [`DiscardedBatch`], handed to an [`OnFailure`]; and checkpoints.
 //! - **Fails**: never for good. Whatever fails is tried again with growing waits; [`run`] returns when it is told to.
 //!

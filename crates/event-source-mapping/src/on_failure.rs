@@ -131,7 +131,7 @@ impl DiscardedBatch {
             timestamp[..10].replace('-', "/"),
             timestamp[..19].replace(':', "."),
         );
-        DiscardedBatch { record, event: source.event(shard, &discard.batch), object_key }
+        DiscardedBatch { record, event: source.event(&discard.batch), object_key }
     }
 
     /// The JSON for a queue: metadata alone.

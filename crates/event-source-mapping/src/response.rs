@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 
-use ports::StreamRecord;
+use ports::{SequenceNumber, StreamRecord};
 use serde_json::Value;
 
 /// What became of a batch that the function answered.
@@ -15,6 +15,22 @@ pub enum Verdict {
     PartialSuccess(usize),
     /// No record is done.
     Failure,
+}
+
+impl Verdict {
+    /// Of a handler that named the records which failed.
+    pub fn of_failed(failed: &[SequenceNumber], records: &[StreamRecord]) -> Self {
+        Self::of_positions(failed.iter().map(|failed| position(*failed, records)))
+    }
+
+    fn of_positions(failed: impl Iterator<Item = Option<usize>>) -> Self {
+        match failed.min() {
+            None => Verdict::Success,
+            // `None`, which is no record of the batch, is below every position.
+            Some(Some(done)) if done > 0 => Verdict::PartialSuccess(done),
+            Some(_) => Verdict::Failure,
+        }
+    }
 }
 
 /// Reads `answer` as Lambda does where `ReportBatchItemFailures` is on.
@@ -38,17 +54,15 @@ pub fn verdict(answer: &[u8], records: &[StreamRecord]) -> Verdict {
     };
     match failures {
         Value::Null => Verdict::Success,
-        Value::Array(items) if items.is_empty() => Verdict::Success,
-        Value::Array(items) => match items.iter().map(|item| position(item, records)).min() {
-            // `None`, an item that names no record, is below every position.
-            Some(Some(done)) if done > 0 => Verdict::PartialSuccess(done),
-            _ => Verdict::Failure,
-        },
+        Value::Array(items) => Verdict::of_positions(items.iter().map(|item| named(item, records))),
         _ => Verdict::Failure,
     }
 }
 
-fn position(item: &Value, records: &[StreamRecord]) -> Option<usize> {
-    let sequence_number = item.as_object()?.get("itemIdentifier")?.as_str()?.parse().ok()?;
+fn named(item: &Value, records: &[StreamRecord]) -> Option<usize> {
+    position(item.as_object()?.get("itemIdentifier")?.as_str()?.parse().ok()?, records)
+}
+
+fn position(sequence_number: SequenceNumber, records: &[StreamRecord]) -> Option<usize> {
     records.binary_search_by_key(&sequence_number, |record| record.sequence_number).ok()
 }

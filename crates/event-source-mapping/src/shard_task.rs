@@ -226,9 +226,8 @@ async fn invoke<S, C, F: Function, O, K>(
     shard: &ShardId,
     batch: &Batch,
 ) -> Invocation {
-    let event = context.config.source.event(shard, batch);
-    match tokio::time::timeout(context.config.function_timeout, context.function.invoke(event)).await {
-        Ok(Ok(answer)) => Invocation::Answered(answer),
+    match tokio::time::timeout(context.config.function_timeout, context.function.invoke(batch)).await {
+        Ok(Ok(verdict)) => Invocation::Answered(verdict),
         Ok(Err(error)) => {
             let records = batch.len();
             warn!(%shard, records, error = &error as &dyn std::error::Error, "function error");

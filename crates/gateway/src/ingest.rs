@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use ports::{EventStream, PutError, PutReceipt, StreamEntry, with_causes};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use telemetry::{Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
+use telemetry::{DeviceId, Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
 
 const JSON: &str = "application/json";
 
@@ -21,10 +21,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let reading = parse_reading(&body.bytes).map_err(refused)?;
         self.require_not_ahead(&reading, self.clock.now(), String::new)?;
-        let entry = StreamEntry { partition_key: reading.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
-        let receipt = self.put_one(entry).await?;
-        self.recent.record_readings(std::slice::from_ref(&reading));
-        Ok(accepted(&receipt))
+        Ok(accepted(&self.put_one(entry(&reading.device_id, one_line(&body.bytes), 1)).await?))
     }
 
     pub(crate) async fn post_series(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
@@ -33,10 +30,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let series = parse_series(&body.bytes).map_err(refused)?;
         self.require_none_ahead(series.readings.iter())?;
-        let entry = StreamEntry { partition_key: series.device_id.as_str().to_owned(), data: one_line(&body.bytes) };
-        let receipt = self.put_one(entry).await?;
-        self.recent.record_readings(&series.readings);
-        Ok(accepted(&receipt))
+        let entry = entry(&series.device_id, one_line(&body.bytes), series.readings.len());
+        Ok(accepted(&self.put_one(entry).await?))
     }
 
     pub(crate) async fn post_batch(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
@@ -45,13 +40,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let batch = parse_batch(&body.bytes).map_err(refused)?;
         self.require_none_ahead(batch.iter().map(|entry| &entry.reading))?;
-        let entries = batch.iter().map(|entry| StreamEntry {
-            partition_key: entry.reading.device_id.as_str().to_owned(),
-            data: one_line(entry.body.as_bytes()),
-        });
-        let outcomes = self.put(entries.collect()).await;
-        let readings = batch.into_iter().map(|entry| entry.reading).collect::<Vec<_>>();
-        self.batch_answer(readings, outcomes)
+        let entries = batch.iter().map(|one| entry(&one.reading.device_id, one_line(one.body.as_bytes()), 1));
+        batch_answer(batch.len(), self.put(entries.collect()).await)
     }
 
     pub(crate) async fn put_record(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
@@ -62,7 +52,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         }
         require_content_type(&head.headers, "application/octet-stream")?;
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
-        let entry = StreamEntry { partition_key: partition_key.to_owned(), data: body.bytes.clone() };
+        let entry = StreamEntry::new(partition_key.to_owned(), body.bytes.clone());
         Ok(accepted(&self.put_one(entry).await?))
     }
 
@@ -78,45 +68,6 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             Some(outcome) => outcome.map_err(not_stored),
             None => Err(Refusal::unavailable("the stream is unavailable: try again")),
         }
-    }
-
-    /// 200 where all were stored, 207 where some were. Where none was, the status is that of the failure that passes last:
-    /// 429 only where all were throttled, as on AWS.
-    fn batch_answer(
-        &self,
-        readings: Vec<Reading>,
-        outcomes: Vec<Result<PutReceipt, PutError>>,
-    ) -> Result<Answer, Refusal> {
-        #[derive(Serialize)]
-        struct Failed {
-            index: usize,
-            error: String,
-        }
-        #[derive(Serialize)]
-        struct Body {
-            accepted: usize,
-            failed: Vec<Failed>,
-        }
-        let mut outcomes = outcomes.into_iter();
-        let (mut stored, mut failed, mut errors) = (Vec::with_capacity(readings.len()), Vec::new(), Vec::new());
-        for (index, reading) in readings.into_iter().enumerate() {
-            // A stream that gives no outcome has not said that it is stored.
-            match outcomes.next().unwrap_or_else(|| Err(PutError::Unavailable("no outcome was given".into()))) {
-                Ok(_) => stored.push(reading),
-                Err(error) => {
-                    failed.push(Failed { index, error: error.to_string() });
-                    errors.push(error);
-                }
-            }
-        }
-        if stored.is_empty()
-            && let Some(error) = errors.into_iter().max_by_key(lasting)
-        {
-            return Err(not_stored(error));
-        }
-        self.recent.record_readings(&stored);
-        let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-        Ok(json(status, &Body { accepted: stored.len(), failed }))
     }
 
     fn require_none_ahead<'a>(&self, readings: impl Iterator<Item = &'a Reading>) -> Result<(), Refusal> {
@@ -155,8 +106,45 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 }
 
+fn entry(device_id: &DeviceId, data: Vec<u8>, readings: usize) -> StreamEntry {
+    StreamEntry { partition_key: device_id.as_str().to_owned(), data, readings: readings as u64 }
+}
+
 fn refused(rejection: Rejection) -> Refusal {
     Refusal::bad_request(rejection.detail)
+}
+
+/// 200 where all were stored, 207 where some were. Where none was, the status is that of the failure that passes last:
+/// 429 only where all were throttled, as on AWS.
+fn batch_answer(posted: usize, outcomes: Vec<Result<PutReceipt, PutError>>) -> Result<Answer, Refusal> {
+    #[derive(Serialize)]
+    struct Failed {
+        index: usize,
+        error: String,
+    }
+    #[derive(Serialize)]
+    struct Body {
+        accepted: usize,
+        failed: Vec<Failed>,
+    }
+    let mut outcomes = outcomes.into_iter();
+    let (mut failed, mut errors) = (Vec::new(), Vec::new());
+    for index in 0..posted {
+        // A stream that gives no outcome has not said that it is stored.
+        let outcome = outcomes.next().unwrap_or_else(|| Err(PutError::Unavailable("no outcome was given".into())));
+        if let Err(error) = outcome {
+            failed.push(Failed { index, error: error.to_string() });
+            errors.push(error);
+        }
+    }
+    let accepted = posted - failed.len();
+    if accepted == 0
+        && let Some(error) = errors.into_iter().max_by_key(lasting)
+    {
+        return Err(not_stored(error));
+    }
+    let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    Ok(json(status, &Body { accepted, failed }))
 }
 
 /// How long a failure keeps a whole batch out, from shortest to longest: without its refused reading a batch can be stored

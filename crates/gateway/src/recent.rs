@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use telemetry::{DeviceId, Reading, Timestamp};
+use telemetry::{DeviceId, Timestamp};
 
 /// The memory that [`RecentActivity::default`] may take, in bytes.
 pub const DEFAULT_MEMORY_BYTES: usize = 16 * 1024 * 1024;
@@ -24,7 +24,7 @@ const DEVICE_BYTES: usize = 224;
 
 const POINT_PAIR_BYTES: usize = size_of::<ReadingPoint>() + size_of::<StatisticsPoint>();
 
-/// One reading, as it was accepted.
+/// One reading that was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct ReadingPoint {
     pub timestamp: Timestamp,
@@ -74,19 +74,16 @@ impl RecentActivity {
         RecentActivity { memory_bytes, devices: Mutex::default(), writes: AtomicU64::new(0) }
     }
 
-    /// Adds readings that were accepted, in their order.
-    pub fn record_readings(&self, readings: &[Reading]) {
-        self.count_write();
-        let mut devices = self.lock();
-        for of_device in readings.chunk_by(|a, b| a.device_id == b.device_id) {
-            let latest = &of_device[of_device.len().saturating_sub(POINTS_MAX)..];
-            devices.update(&of_device[0].device_id, self.memory_bytes, |device, points| {
-                for reading in latest {
-                    let point = ReadingPoint { timestamp: reading.timestamp, value: Number(reading.value) };
-                    push(&mut device.readings, point, points);
-                }
-            });
-        }
+    /// Adds a device's readings that were counted: of those that it knows, it keeps the latest.
+    pub fn record_readings(&self, device_id: &DeviceId, readings: impl Iterator<Item = (Timestamp, f64)>) {
+        self.lock().update(device_id, self.memory_bytes, |device, points| {
+            for (timestamp, value) in readings {
+                let point = ReadingPoint { timestamp, value: Number(value) };
+                // A late one goes to its place.
+                let place = device.readings.partition_point(|kept| kept.timestamp <= timestamp);
+                insert(&mut device.readings, place, point, points);
+            }
+        });
     }
 
     /// Adds a device's statistics after a write. Of several with one latest timestamp the last one stands.
@@ -106,9 +103,10 @@ impl RecentActivity {
             anomaly_count: attributes.anomaly_count,
         };
         self.lock().update(device_id, self.memory_bytes, |device, points| {
+            let end = device.statistics.len();
             match device.statistics.back_mut().filter(|last| last.timestamp == timestamp) {
                 Some(last) => *last = point,
-                None => push(&mut device.statistics, point, points),
+                None => insert(&mut device.statistics, end, point, points),
             }
         });
     }
@@ -118,20 +116,18 @@ impl RecentActivity {
         self.writes.fetch_add(1, Ordering::Release);
     }
 
-    /// How often anything was accepted or written since the start: while it stays, no device has changed.
+    /// How often statistics were written since the start: while it stays the same, no device has changed.
     pub(crate) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Acquire)
     }
 
-    /// What is known of a device, in the order of the timestamps, a reading that was posted twice once.
+    /// What is known of a device, in the order of the timestamps.
     pub(crate) fn of(&self, device_id: &str) -> Option<Recent> {
-        let (mut readings, mut statistics) = {
+        let (readings, mut statistics) = {
             let devices = self.lock();
             let device = devices.by_name.get(device_id)?;
             (Vec::from_iter(device.readings.iter().copied()), Vec::from_iter(device.statistics.iter().copied()))
         };
-        readings.sort_by_key(|point| point.timestamp);
-        readings.dedup();
         statistics.sort_by_key(|point| point.timestamp);
         Some(Recent { device_id: device_id.to_owned(), readings, statistics })
     }
@@ -209,14 +205,17 @@ impl Devices {
     }
 }
 
-/// Adds a point to a ring of at most `points`, whose capacity never exceeds them.
-fn push<T>(ring: &mut VecDeque<T>, point: T, points: usize) {
-    if ring.len() >= points {
+/// Puts a point at its place in a ring of at most `points`, whose capacity never exceeds them: a full one loses its first.
+fn insert<T>(ring: &mut VecDeque<T>, place: usize, point: T, points: usize) {
+    if ring.len() < points {
+        if ring.len() == ring.capacity() {
+            ring.reserve_exact(ring.len().max(4).min(points - ring.len()));
+        }
+        ring.insert(place, point);
+    } else if place > 0 {
         ring.pop_front();
-    } else if ring.len() == ring.capacity() {
-        ring.reserve_exact(ring.len().max(4).min(points - ring.len()));
+        ring.insert(place - 1, point);
     }
-    ring.push_back(point);
 }
 
 /// Gives back what a device may no longer keep.
@@ -238,9 +237,9 @@ mod tests {
         DeviceId::parse(name).unwrap()
     }
 
-    fn reading(name: &str, second: i64) -> Reading {
-        let timestamp = Timestamp::from_millisecond(second * 1000).unwrap();
-        Reading { device_id: device(name), timestamp, value: second as f64, event_id: None }
+    fn record(recent: &RecentActivity, name: &str, seconds: impl Iterator<Item = i64>) {
+        let reading = |second| (Timestamp::from_millisecond(second * 1000).unwrap(), second as f64);
+        recent.record_readings(&device(name), seconds.map(reading));
     }
 
     fn statistics(second: i64, count: u64) -> StatisticsAttributes {
@@ -268,8 +267,8 @@ mod tests {
     #[test]
     fn a_device_keeps_its_latest_300_readings() {
         let recent = RecentActivity::default();
-        recent.record_readings(&(0..500).map(|second| reading("d", second)).collect::<Vec<_>>());
-        recent.record_readings(&[reading("d", 500)]);
+        record(&recent, "d", 0..500);
+        record(&recent, "d", [500].into_iter());
         let readings = recent.of("d").unwrap().readings;
         let values: Vec<_> = readings.iter().map(|point| point.value.0).collect();
         assert_eq!(values, (201..=500).map(f64::from).collect::<Vec<_>>());
@@ -286,11 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_many_devices_reaches_each() {
+    fn late_readings_go_to_their_place_and_push_out_no_later_one() {
         let recent = RecentActivity::default();
-        recent.record_readings(&[reading("a", 1), reading("b", 1), reading("a", 2)]);
-        let count = |name| recent.of(name).map(|recent| recent.readings.len());
-        assert_eq!((count("a"), count("b"), count("c")), (Some(2), Some(1), None));
+        record(&recent, "d", 1000..1299);
+        record(&recent, "d", [500, 900, 1100, 400].into_iter());
+        let seconds: Vec<_> = recent.of("d").unwrap().readings.iter().map(|point| point.value.0).collect();
+        let mut expected: Vec<_> = (1000..1299).chain([1100]).map(f64::from).collect();
+        expected.sort_by(f64::total_cmp);
+        assert_eq!(seconds, expected);
     }
 
     #[test]
@@ -299,7 +301,7 @@ mod tests {
         for second in 0..40 {
             for number in 0..10_000 {
                 let name = format!("device-{number}");
-                recent.record_readings(&[reading(&name, second)]);
+                record(&recent, &name, [second].into_iter());
                 recent.record_statistics(&device(&name), &statistics(second, 1));
             }
         }
@@ -313,8 +315,8 @@ mod tests {
     fn the_devices_that_were_silent_the_longest_are_forgotten_first() {
         let recent = RecentActivity::new(100_000);
         for number in 0..1000 {
-            recent.record_readings(&[reading(&format!("device-{number}"), 1)]);
-            recent.record_readings(&[reading("busy", number)]);
+            record(&recent, &format!("device-{number}"), [1].into_iter());
+            record(&recent, "busy", [number].into_iter());
         }
         assert!(recent.of("busy").is_some());
         assert!(recent.of("device-999").is_some());
@@ -331,7 +333,7 @@ mod tests {
             let recent = RecentActivity::new(MEMORY);
             for (at, (number, readings, snapshot)) in steps.into_iter().enumerate() {
                 let name = format!("device-{number}");
-                recent.record_readings(&(0..readings).map(|i| reading(&name, i as i64)).collect::<Vec<_>>());
+                record(&recent, &name, 0..readings as i64);
                 if snapshot {
                     recent.record_statistics(&device(&name), &statistics(at as i64, 1));
                 }

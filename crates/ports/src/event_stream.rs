@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Timestamp;
 
@@ -41,6 +42,18 @@ impl From<u64> for SequenceNumber {
     }
 }
 
+/// As many decimal digits as fit 64 bits.
+const LIMB_DIGITS: usize = 19;
+const LIMB_DIGITS_POWER: u64 = 10u64.pow(LIMB_DIGITS as u32);
+
+impl SequenceNumber {
+    /// Its 64-bit limbs, most significant first.
+    fn limbs(self) -> [u64; 3] {
+        let (limbs, _) = self.0.as_chunks();
+        [0, 1, 2].map(|limb| u64::from_be_bytes(limbs[limb]))
+    }
+}
+
 impl FromStr for SequenceNumber {
     type Err = ParseSequenceNumberError;
 
@@ -48,17 +61,22 @@ impl FromStr for SequenceNumber {
         if text.is_empty() || text.len() > 58 || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(ParseSequenceNumberError);
         }
-        let mut bytes = [0u8; 24];
-        for digit in text.bytes() {
-            let mut carry = u16::from(digit - b'0');
-            for byte in bytes.iter_mut().rev() {
-                let product = u16::from(*byte) * 10 + carry;
-                *byte = product as u8;
-                carry = product >> 8;
+        let mut limbs = [0u64; 3];
+        for digits in text.as_bytes().chunks(LIMB_DIGITS) {
+            let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+            let mut carry = u128::from(value);
+            for limb in limbs.iter_mut().rev() {
+                let product = u128::from(*limb) * u128::from(10u64.pow(digits.len() as u32)) + carry;
+                *limb = product as u64;
+                carry = product >> 64;
             }
             if carry != 0 {
                 return Err(ParseSequenceNumberError);
             }
+        }
+        let mut bytes = [0; 24];
+        for (place, limb) in bytes.chunks_mut(8).zip(limbs) {
+            place.copy_from_slice(&limb.to_be_bytes());
         }
         Ok(SequenceNumber(bytes))
     }
@@ -66,21 +84,18 @@ impl FromStr for SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = self.0;
-        let mut digits = [0u8; 58];
-        let mut first = digits.len();
-        while first > 0 && (first == digits.len() || bytes.iter().any(|b| *b != 0)) {
-            let mut remainder = 0u16;
-            for byte in &mut bytes {
-                let dividend = (remainder << 8) | u16::from(*byte);
-                *byte = (dividend / 10) as u8;
-                remainder = dividend % 10;
-            }
-            first -= 1;
-            digits[first] = b'0' + remainder as u8;
-        }
-        // Only ASCII digits were written, so this cannot fail.
-        f.write_str(std::str::from_utf8(&digits[first..]).unwrap_or("0"))
+        let mut limbs = self.limbs();
+        // 192 bits have at most 58 digits: four groups, the least significant first.
+        let groups: [u64; 4] = std::array::from_fn(|_| {
+            limbs.iter_mut().fold(0, |remainder, limb| {
+                let dividend = u128::from(remainder) << 64 | u128::from(*limb);
+                *limb = (dividend / u128::from(LIMB_DIGITS_POWER)) as u64;
+                (dividend % u128::from(LIMB_DIGITS_POWER)) as u64
+            })
+        });
+        let first = groups.iter().rposition(|group| *group != 0).unwrap_or(0);
+        write!(f, "{}", groups[first])?;
+        groups[..first].iter().rev().try_for_each(|group| write!(f, "{group:0LIMB_DIGITS$}"))
     }
 }
 
@@ -102,6 +117,17 @@ pub struct StreamEntry {
     pub partition_key: String,
     /// The record's data.
     pub data: Vec<u8>,
+    /// How many readings the data hold, good or bad, as [`telemetry::count_readings`] finds: what accounting counts as
+    /// accepted.
+    pub readings: u64,
+}
+
+impl StreamEntry {
+    /// An entry whose readings are counted here, for callers that have not parsed the data.
+    pub fn new(partition_key: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+        let data = data.into();
+        StreamEntry { partition_key: partition_key.into(), readings: telemetry::count_readings(&data), data }
+    }
 }
 
 /// The stream's word that an entry is stored.
@@ -113,9 +139,20 @@ pub struct PutReceipt {
     pub sequence_number: SequenceNumber,
 }
 
+/// A shard of a stream: where a record comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamShard {
+    /// The stream's name.
+    pub stream: String,
+    /// The shard.
+    pub shard_id: ShardId,
+}
+
 /// One record as the stream holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRecord {
+    /// Its shard, which the records of one read share.
+    pub shard: Arc<StreamShard>,
     /// Its place in the shard.
     pub sequence_number: SequenceNumber,
     /// The producer's partition key.

@@ -29,7 +29,7 @@ pub use curated::{ColumnOverflow, CuratedDelivery, CuratedRow, DeliveryError};
 pub use dead_letter_queue::{DeadLetter, DeadLetterError, DeadLetterOrigin, DeadLetterQueue};
 pub use event_stream::{
     EventStream, ParseSequenceNumberError, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId,
-    StreamEntry, StreamError, StreamRecord,
+    StreamEntry, StreamError, StreamRecord, StreamShard,
 };
 pub use message_queue::{Message, MessageQueue, MessageQueueError};
 pub use panics::{ReadPanic, catch_panic};

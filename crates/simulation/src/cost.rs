@@ -6,11 +6,10 @@
 use crate::random::Random;
 use crate::run::START_NS;
 use crate::size::{item_size, page_size, write_units};
-use aggregator::{Aggregator, Settings, event_record};
-use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use aggregator::{Aggregator, Settings};
 use ports::{
-    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem,
-    StatisticsStore, StoreError, WriteError,
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, SequenceNumber, ShardId,
+    StatisticsItem, StatisticsStore, StoreError, StreamRecord, StreamShard, WriteError,
 };
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,10 +103,8 @@ pub fn steady_state(kind: Kind, readings: usize, batches: usize) -> Cost {
             let mut ledger = scales.lock();
             (ledger.units, ledger.transactions, ledger.page_bytes) = (0, 0, 0);
         }
-        let records = (0..readings).map(|n| record(kind, &name, batch * readings + n, &mut random)).collect();
-        let mut event = KinesisEvent::default();
-        event.records = records;
-        let handled = pin!(aggregator.handle(&event)).poll(&mut Context::from_waker(Waker::noop()));
+        let records: Vec<_> = (0..readings).map(|n| record(kind, &name, batch * readings + n, &mut random)).collect();
+        let handled = pin!(aggregator.handle(&records)).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(handled) = handled else { unreachable!("these ports never wait") };
         assert_eq!(handled.report.counted, readings as u64, "every reading is new");
     }
@@ -119,7 +116,7 @@ pub fn steady_state(kind: Kind, readings: usize, batches: usize) -> Cost {
     }
 }
 
-fn record(kind: Kind, name: &str, n: usize, random: &mut Random) -> KinesisEventRecord {
+fn record(kind: Kind, name: &str, n: usize, random: &mut Random) -> StreamRecord {
     // Every ten seconds, all of them before the arrival.
     let jitter_ns = if kind.jitter { random.below(1_000_000_000) as i128 } else { 0 };
     let timestamp_ns = START_NS - 40_000_000_000_000_000 + n as i128 * 10_000_000_000 + jitter_ns;
@@ -129,5 +126,11 @@ fn record(kind: Kind, name: &str, n: usize, random: &mut Random) -> KinesisEvent
     let value = hundredths.round() / 100.0;
     let data = format!("{{\"device_id\":\"{name}\",\"timestamp\":\"{timestamp}\",\"value\":{value}{event_id}}}");
     let arrival = Timestamp::from_nanosecond(START_NS).unwrap_or(Timestamp::UNIX_EPOCH);
-    event_record(name.to_owned(), n.to_string(), data.into_bytes(), arrival)
+    StreamRecord {
+        shard: Arc::new(StreamShard { stream: "streamgauge".to_owned(), shard_id: ShardId("shardId-0".to_owned()) }),
+        sequence_number: SequenceNumber::from(n as u64),
+        partition_key: name.to_owned(),
+        data: data.into_bytes(),
+        arrived_at: arrival,
+    }
 }

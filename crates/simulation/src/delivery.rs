@@ -3,12 +3,12 @@
 
 use crate::coverage::{Branch, Fault};
 use crate::operators::Discarded;
-use crate::oracle::{Guarantee, Verdict, broken};
+use crate::oracle::Verdict;
 use crate::run::Simulation;
-use aggregator::{Handled, KinesisBatch};
-use aws_lambda_events::event::kinesis::KinesisEvent;
+use aggregator::BatchResult;
 use event_source_mapping::{
     Action, Backoff, Batch, Discard, DiscardCondition, Invocation as Answer, MappingConfig, ShardGraph, ShardMachine,
+    Verdict as Done,
 };
 use ports::{Position, SequenceNumber};
 use std::future::Future;
@@ -51,7 +51,7 @@ impl Poller {
     }
 }
 
-type Running = Pin<Box<dyn Future<Output = Handled>>>;
+type Running = Pin<Box<dyn Future<Output = (BatchResult, Batch)>>>;
 
 /// An invocation of the aggregator.
 pub(crate) struct Invocation {
@@ -166,7 +166,7 @@ impl Simulation<'_> {
         let slot = &mut poller.slots[slot];
         if slot.machine.is_drained() {
             slot.drained = true;
-            let id = &self.streams[poller.incarnation as usize].shards[slot.shard].id;
+            let id = &self.streams[poller.incarnation as usize].shards[slot.shard].id();
             poller.graph.drained(id);
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Simulation<'_> {
         let shard = self.pollers[poller].slots[slot].shard;
         if saved {
             self.tell(|s| {
-                format!("the checkpoint of {} is {checkpoint}", s.streams[incarnation as usize].shards[shard].id)
+                format!("the checkpoint of {} is {checkpoint}", s.streams[incarnation as usize].shards[shard].id())
             });
             self.checkpoints.insert((incarnation, shard), checkpoint);
         }
@@ -234,12 +234,6 @@ impl Simulation<'_> {
             return Ok(());
         }
         let incarnation = self.pollers[poller].incarnation;
-        let shard = &self.streams[incarnation as usize].shards[self.pollers[poller].slots[slot].shard].id;
-        let event = self.source.event(shard, batch);
-        let KinesisBatch(event) = match serde_json::from_slice(&event) {
-            Ok(event) => event,
-            Err(error) => return broken(Guarantee::Progress, format!("the event cannot be read: {error}")),
-        };
         let deployment = self.deployments.len() - 1;
         let aggregator = Arc::clone(&self.deployments[deployment].1);
         let (first_sequence, last_sequence) = (batch[0].sequence_number, batch[batch.len() - 1].sequence_number);
@@ -259,9 +253,10 @@ impl Simulation<'_> {
         self.tell(|_| {
             format!(
                 "invocation {at} begins: records {first_sequence} to {last_sequence} of {shard}",
-                shard = shard_name(&event)
+                shard = batch[0].shard.shard_id
             )
         });
+        let batch = batch.clone();
         self.invocations.push(Invocation {
             incarnation,
             deployment,
@@ -272,7 +267,7 @@ impl Simulation<'_> {
             waits: Some((poller, slot, lane)),
             first_sequence,
             last_sequence,
-            running: Some(Box::pin(async move { aggregator.handle(&event).await })),
+            running: Some(Box::pin(async move { (aggregator.handle(&batch).await, batch) })),
         });
         self.poll(at)
     }
@@ -283,13 +278,13 @@ impl Simulation<'_> {
         self.exchange.lock().invocation = at;
         match running.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => self.invocations[at].running = Some(running),
-            Poll::Ready(handled) => self.answered(at, &handled)?,
+            Poll::Ready((result, batch)) => self.answered(at, &result, &batch),
         }
         Ok(())
     }
 
-    fn answered(&mut self, at: usize, handled: &Handled) -> Verdict {
-        let report = &handled.report;
+    fn answered(&mut self, at: usize, result: &BatchResult, batch: &Batch) {
+        let report = &result.report;
         self.mark(6, report.counted << 32 | report.duplicates);
         if report.duplicates > 0 {
             self.branch(Branch::Duplicate);
@@ -297,7 +292,7 @@ impl Simulation<'_> {
         if self.invocations[at].found_pages && report.duplicates > 0 {
             self.branch(Branch::LateFound);
         }
-        if !handled.response.batch_item_failures.is_empty() {
+        if !result.failed.is_empty() {
             self.branch(Branch::PartialResponse);
         }
         let replans_max = self.deployments[self.invocations[at].deployment].0.replans_max;
@@ -305,18 +300,15 @@ impl Simulation<'_> {
             self.branch(Branch::ReplansExhausted);
         }
         self.tell(|_| {
-            let failures = handled.response.batch_item_failures.len();
+            let failures = result.failed.len();
             format!(
                 "invocation {at} answers: {} counted, {} duplicates, {failures} failures",
                 report.counted, report.duplicates
             )
         });
-        let Ok(answer) = serde_json::to_vec(&handled.response) else {
-            return broken(Guarantee::Progress, "the response cannot be written");
-        };
-        let answer = if self.strikes(Fault::ResponseLost) { Answer::Failed } else { Answer::Answered(answer) };
+        let done = Answer::Answered(Done::of_failed(&result.failed, batch));
+        let answer = if self.strikes(Fault::ResponseLost) { Answer::Failed } else { done };
         self.end(at, answer);
-        Ok(())
     }
 
     /// The poller learns how an invocation ended.
@@ -374,8 +366,4 @@ impl Simulation<'_> {
             self.start_poller();
         }
     }
-}
-
-fn shard_name(event: &KinesisEvent) -> &str {
-    event.records.first().and_then(|record| record.event_id.as_deref()?.split_once(':')).map_or("?", |(shard, _)| shard)
 }

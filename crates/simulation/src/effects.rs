@@ -206,7 +206,7 @@ impl Simulation<'_> {
         let settings = self.deployments[made_by.deployment].0.clone();
         let unknown = || broken(Guarantee::LetterTrue, format!("{letter:?} is of no record"));
         let shards = &mut self.streams[incarnation as usize].shards;
-        let Some(shard) = shards.iter().position(|shard| shard.id.0 == letter.shard_id) else { return unknown() };
+        let Some(shard) = shards.iter().position(|shard| shard.id().0 == letter.shard_id) else { return unknown() };
         let sequence = letter.sequence_number.parse().ok();
         let Some(record) = sequence.and_then(|sequence| shards[shard].find(sequence)) else { return unknown() };
         let stored = &mut shards[shard].records[record];

@@ -3,7 +3,8 @@
 use crate::content::{Entry, Occurrence, expected};
 use crate::model::Schedule;
 use crate::random::Random;
-use ports::{Position, RecordsPage, SequenceNumber, Shard, ShardId, StreamRecord};
+use ports::{Position, RecordsPage, SequenceNumber, Shard, ShardId, StreamRecord, StreamShard};
+use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{RejectReason, Timestamp};
 
@@ -26,7 +27,7 @@ pub(crate) struct Stored {
 
 #[derive(Debug)]
 pub(crate) struct VirtualShard {
-    pub id: ShardId,
+    source: Arc<StreamShard>,
     parents: [Option<usize>; 2],
     hash_keys: (u32, u32),
     pub open: bool,
@@ -117,11 +118,11 @@ impl VirtualStream {
     }
 
     pub fn listing(&self) -> Vec<Shard> {
-        let id = |at: Option<usize>| at.map(|at| self.shards[at].id.clone());
+        let id = |at: Option<usize>| at.map(|at| self.shards[at].id().clone());
         self.shards
             .iter()
             .map(|shard| Shard {
-                id: shard.id.clone(),
+                id: shard.id().clone(),
                 parent: id(shard.parents[0]),
                 adjacent_parent: id(shard.parents[1]),
             })
@@ -129,14 +130,19 @@ impl VirtualStream {
     }
 
     pub fn position_of(&self, shard: &ShardId) -> Option<usize> {
-        self.shards.iter().position(|candidate| candidate.id == *shard)
+        self.shards.iter().position(|candidate| candidate.id() == shard)
     }
 }
 
 impl VirtualShard {
     fn new(number: usize, parents: [Option<usize>; 2], hash_keys: (u32, u32), next_sequence: u64) -> Self {
-        let id = ShardId(format!("shardId-{number:012}"));
-        VirtualShard { id, parents, hash_keys, open: true, records: Vec::new(), next_sequence }
+        let shard_id = ShardId(format!("shardId-{number:012}"));
+        let source = Arc::new(StreamShard { stream: "streamgauge".to_owned(), shard_id });
+        VirtualShard { source, parents, hash_keys, open: true, records: Vec::new(), next_sequence }
+    }
+
+    pub fn id(&self) -> &ShardId {
+        &self.source.shard_id
     }
 
     /// The index of the first record from `position` on.
@@ -162,7 +168,8 @@ impl VirtualShard {
     pub fn read(&self, position: Position, limit: usize) -> RecordsPage {
         let from = self.index(position);
         let to = self.records.len().min(from + limit);
-        let records: Vec<StreamRecord> = self.records[from..to].iter().map(Stored::record).collect();
+        let records: Vec<StreamRecord> =
+            self.records[from..to].iter().map(|stored| stored.record(&self.source)).collect();
         let ended = !self.open && to == self.records.len();
         let next = match records.last() {
             Some(last) => Position::AfterSequenceNumber(last.sequence_number),
@@ -178,8 +185,9 @@ impl VirtualShard {
 }
 
 impl Stored {
-    fn record(&self) -> StreamRecord {
+    fn record(&self, shard: &Arc<StreamShard>) -> StreamRecord {
         StreamRecord {
+            shard: Arc::clone(shard),
             sequence_number: self.sequence.into(),
             partition_key: self.partition_key.clone(),
             data: self.data.clone(),

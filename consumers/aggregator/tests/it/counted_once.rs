@@ -77,8 +77,7 @@ fn deliver(memory: &Memory, posts: &[Post], batch_size: usize, settings: Setting
     while next < records.len() {
         let batch = &records[next..records.len().min(next + batch_size)];
         let handled = runtime.block_on(aggregator.handle(&event(batch)));
-        let failed = handled.response.batch_item_failures.iter();
-        let lowest = failed.map(|item| item.item_identifier.as_ref().unwrap().parse::<usize>().unwrap()).min();
+        let lowest = handled.failed.iter().min().map(|lowest| lowest.to_string().parse::<usize>().unwrap());
         next = lowest.map_or(next + batch.len(), |sequence_number| sequence_number - 1);
     }
 }

@@ -1,15 +1,16 @@
 //! The sample events are what they say they are: fed to the handler, as `cargo lambda invoke` feeds them.
 
 use crate::support::{Memory, Stopped, timestamp};
-use aggregator::{Aggregator, BatchReport, KinesisBatch, Settings};
+use aggregator::lambda::RecordBatch;
+use aggregator::{Aggregator, BatchReport, Settings};
 
 async fn handle(event: &str) -> (Memory, BatchReport) {
-    let KinesisBatch(event) = serde_json::from_str(event).expect("a Kinesis event");
+    let RecordBatch(records) = serde_json::from_str(event).expect("a Kinesis event");
     let memory = Memory::default();
     let clock = Stopped(timestamp("2026-01-31T12:00:02Z"));
     let aggregator = Aggregator::new(memory.clone(), memory.clone(), clock, Settings::default());
-    let handled = aggregator.handle(&event).await;
-    assert!(handled.response.batch_item_failures.is_empty());
+    let handled = aggregator.handle(&records).await;
+    assert!(handled.failed.is_empty());
     (memory, handled.report)
 }
 

@@ -1,14 +1,14 @@
 //! The guarantees of docs/semantics.md that a few records can show; the others stand in crates/simulation.
 
 use crate::support::{Fault, Memory, Record, Stopped, arrival, body, event};
-use aggregator::{Aggregator, Handled, LedgerMode, Settings};
+use aggregator::{Aggregator, BatchResult, LedgerMode, Settings};
 use ports::DeadLetter;
 use serde_json::{Value, json};
 use telemetry::{RejectReason, Timestamp};
 
 const DAY_NS: i128 = 86_400_000_000_000;
 
-fn handle(memory: &Memory, records: &[Record], settings: Settings) -> Handled {
+fn handle(memory: &Memory, records: &[Record], settings: Settings) -> BatchResult {
     let aggregator = Aggregator::new(memory.clone(), memory.clone(), Stopped(arrival()), settings);
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(aggregator.handle(&event(records)))
 }
@@ -29,7 +29,7 @@ fn count(memory: &Memory) -> u64 {
     memory.table().items.values().map(|item| item.attributes.count).sum()
 }
 
-fn reasons(handled: &Handled) -> Vec<(RejectReason, u64)> {
+fn reasons(handled: &BatchResult) -> Vec<(RejectReason, u64)> {
     handled.report.dead_letters.iter().map(|(reason, count)| (*reason, *count)).collect()
 }
 
@@ -108,9 +108,9 @@ fn a_dead_letter_can_be_posted_again_and_keeps_its_id() {
     let series = json!({"device_id": "d", "readings": items}).to_string().into_bytes();
     memory.table().faults = vec![Fault::ReplyLost, Fault::None, Fault::None];
     let first = handle(&memory, &[(1, "d".to_owned(), series.clone())], Settings::default());
-    assert_eq!(first.response.batch_item_failures.len(), 1, "its send was not confirmed");
+    assert_eq!(first.failed.len(), 1, "its send was not confirmed");
     let second = handle(&memory, &[(1, "d".to_owned(), series)], Settings::default());
-    assert_eq!((second.response.batch_item_failures.len(), second.report.duplicates), (0, 1));
+    assert_eq!((second.failed.len(), second.report.duplicates), (0, 1));
     let table = memory.table();
     assert_eq!(table.letters.len(), 1, "one id");
     let letter = table.letters.values().next().unwrap();
@@ -151,7 +151,7 @@ fn a_reading_of_a_newer_state_waits_and_is_counted_once() {
         let handled = handle(&memory, &records, Settings::default());
         assert_eq!((handled.report.newer_version, handled.report.failed_groups), (1, 1));
         assert_eq!((handled.report.counted, reasons(&handled)), (counted, vec![]));
-        assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("2"));
+        assert_eq!(handled.failed[0], 2.into());
     }
     let mut table = memory.table();
     assert_eq!(table.items.iter().next(), newer.iter().next());
@@ -180,7 +180,7 @@ fn a_reading_of_a_newer_page_waits_and_is_counted_once() {
         let handled = handle(&memory, &records, tight(FULL));
         assert_eq!((handled.report.newer_version, handled.report.failed_groups), (1, 1));
         assert_eq!((handled.report.counted, handled.report.duplicates, reasons(&handled)), (0, 0, vec![]));
-        assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("50"));
+        assert_eq!(handled.failed[0], 50.into());
     }
     assert_eq!(count(&memory), 40);
     assert_eq!(std::mem::replace(&mut memory.table().pages, known), newer);

@@ -1,11 +1,11 @@
 //! The handler's answers, fact by fact.
 
 use crate::support::{Fault, Memory, Record, Stopped, arrival, body, event};
-use aggregator::{Aggregator, Handled, Settings};
+use aggregator::{Aggregator, BatchResult, Settings};
 use serde_json::{Value, json};
 use telemetry::RejectReason;
 
-fn handle(memory: &Memory, records: &[Record]) -> Handled {
+fn handle(memory: &Memory, records: &[Record]) -> BatchResult {
     let aggregator = Aggregator::new(memory.clone(), memory.clone(), Stopped(arrival()), Settings::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(aggregator.handle(&event(records)))
@@ -19,7 +19,7 @@ fn reading(sequence_number: u64, device: &str, second: u32, value: f64) -> Recor
 fn the_worked_example_gives_its_statistics() {
     let memory = Memory::default();
     let records = [reading(1, "d", 0, 35.0), reading(2, "d", 1, 40.0), reading(3, "d", 2, 123.0)];
-    assert_eq!(handle(&memory, &records).response.batch_item_failures.len(), 0);
+    assert_eq!(handle(&memory, &records).failed.len(), 0);
     let table = memory.table();
     let attributes = &table.items.values().next().unwrap().attributes;
     assert_eq!((attributes.mean, attributes.median, attributes.count), (Some(66.0), Some(40.0), 3));
@@ -50,8 +50,7 @@ fn a_failed_device_is_reported_by_its_first_record_and_the_others_stand() {
     let memory = Memory::default();
     memory.table().faults = vec![Fault::Before];
     let handled = handle(&memory, &[reading(7, "a", 0, 1.0), reading(8, "b", 0, 1.0), reading(9, "a", 1, 1.0)]);
-    let response = serde_json::to_value(&handled.response).unwrap();
-    assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "7"}]}));
+    assert_eq!(handled.failed, [7.into()]);
     assert_eq!(memory.table().items.keys().map(|device| device.as_str()).collect::<Vec<_>>(), ["b"]);
 }
 
@@ -86,7 +85,7 @@ fn what_can_never_be_counted_is_a_dead_letter_with_its_reason_and_whole_payload(
         (6, "d".into(), body("d", "2026-06-01T12:05:00Z", 2.0, None)),
     ];
     let handled = handle(&memory, &records);
-    assert_eq!((handled.report.counted, handled.response.batch_item_failures.len()), (1, 0));
+    assert_eq!((handled.report.counted, handled.failed.len()), (1, 0));
     let table = memory.table();
     let mut letters: Vec<_> = table.letters.values().collect();
     letters.sort_by(|a, b| a.sequence_number.cmp(&b.sequence_number));
@@ -131,9 +130,9 @@ fn a_dead_letter_that_is_not_taken_makes_its_record_come_again() {
     let memory = Memory::default();
     memory.table().faults = vec![Fault::Before];
     let handled = handle(&memory, &[(4, "d".into(), b"?".to_vec())]);
-    assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("4"));
+    assert_eq!(handled.failed[0], 4.into());
     let again = handle(&memory, &[(4, "d".into(), b"?".to_vec())]);
-    assert_eq!((again.response.batch_item_failures.len(), memory.table().letters.len()), (0, 1));
+    assert_eq!((again.failed.len(), memory.table().letters.len()), (0, 1));
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The aggregator over ports in memory.
 
 mod counted_once;
+#[cfg(feature = "lambda")]
+mod event;
+#[cfg(feature = "lambda")]
 mod events;
 mod guarantees;
 mod handler;
 #[cfg(feature = "lambda")]
 mod lambda;
+#[cfg(feature = "lambda")]
 mod oracle;
 mod regressions;
 mod support;

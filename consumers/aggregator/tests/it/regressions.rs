@@ -1,7 +1,7 @@
 //! Every defect that was found and mended, by name.
 
 use crate::support::{Memory, Record, Stopped, arrival, body, event};
-use aggregator::{Aggregator, Handled, LedgerMode, Settings};
+use aggregator::{Aggregator, BatchResult, LedgerMode, Settings};
 use ports::{
     DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore,
     StoreError, WriteError,
@@ -22,11 +22,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn handle_at(memory: &Memory, records: &[Record], settings: Settings, now: Timestamp) -> Handled {
+fn handle_at(memory: &Memory, records: &[Record], settings: Settings, now: Timestamp) -> BatchResult {
     block_on(Aggregator::new(memory.clone(), memory.clone(), Stopped(now), settings).handle(&event(records)))
 }
 
-fn handle(memory: &Memory, records: &[Record], settings: Settings) -> Handled {
+fn handle(memory: &Memory, records: &[Record], settings: Settings) -> BatchResult {
     handle_at(memory, records, settings, arrival())
 }
 
@@ -104,7 +104,7 @@ fn a_ledger_page_that_no_port_can_read_makes_dead_letters_and_blocks_nothing() {
     let odd = Odd::new(&memory, true);
     let aggregator = Aggregator::new(&odd, memory.clone(), Stopped(arrival()), tight());
     let handled = block_on(aggregator.handle(&event(&[reading(30, 15 * HOUR_NS + 1, 1.0), reading(31, 0, 2.0)])));
-    assert!(handled.response.batch_item_failures.is_empty(), "it would come again for ever");
+    assert!(handled.failed.is_empty(), "it would come again for ever");
     assert_eq!(handled.report.dead_letters.get(&RejectReason::CorruptState), Some(&1));
     assert_eq!(count(&memory), counted + 1, "what needs no page is counted");
 }
@@ -135,7 +135,7 @@ fn a_dead_letter_without_an_answer_makes_its_record_come_again() {
     let memory = Memory::default();
     let aggregator = Aggregator::new(memory.clone(), Silent(memory.clone()), Stopped(arrival()), Settings::default());
     let handled = block_on(aggregator.handle(&event(&[(7, "d".to_owned(), b"?".to_vec())])));
-    assert_eq!(handled.response.batch_item_failures[0].item_identifier.as_deref(), Some("7"));
+    assert_eq!(handled.failed[0], 7.into());
     assert!(handled.report.dead_letters.is_empty());
 }
 

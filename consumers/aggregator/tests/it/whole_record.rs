@@ -1,13 +1,13 @@
 //! Of a record with very many readings that cannot be counted there is one dead letter.
 
 use crate::support::{Fault, Memory, Record, Stopped, arrival, body, event};
-use aggregator::{Aggregator, Handled, Settings};
+use aggregator::{Aggregator, BatchResult, Settings};
 use base64::Engine as _;
 use ports::DeadLetter;
 use telemetry::RejectReason::{ConflictingDuplicate, InvalidReading, MalformedJson, PartitionKeyMismatch};
 use telemetry::kpl::{SubRecord, aggregate};
 
-fn handle(memory: &Memory, records: &[Record]) -> Handled {
+fn handle(memory: &Memory, records: &[Record]) -> BatchResult {
     let settings = Settings { concurrency: 1, ..Settings::default() };
     let aggregator = Aggregator::new(memory.clone(), memory.clone(), Stopped(arrival()), settings);
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(aggregator.handle(&event(records)))
@@ -50,7 +50,7 @@ fn a_record_of_32000_bad_readings_is_one_letter() {
     let record = packed(1, bad(32_000));
     let handled = handle(&memory, std::slice::from_ref(&record));
     assert_eq!(handled.report.dead_letters, [(MalformedJson, 32_000)].into());
-    assert!(handled.response.batch_item_failures.is_empty());
+    assert!(handled.failed.is_empty());
     let sent = letters(&memory);
     assert_eq!(sent.len(), 1);
     let letter = &sent[0];
@@ -127,7 +127,7 @@ fn letters_of_a_long_record_wait_until_all_its_readings_are_decided() {
     handle(&memory, &counted);
     memory.table().faults = vec![Fault::Before];
     let handled = handle(&memory, &long);
-    assert_eq!((handled.report.failed_groups, handled.response.batch_item_failures.len()), (1, 1));
+    assert_eq!((handled.report.failed_groups, handled.failed.len()), (1, 1));
     assert_eq!(letters(&memory), []);
     let again = handle(&memory, &long);
     assert_eq!(again.report.dead_letters, [(ConflictingDuplicate, 600)].into());

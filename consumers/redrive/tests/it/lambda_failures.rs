@@ -6,11 +6,12 @@ use crate::support::{Memory, Stopped, arrival, body, event, timestamp};
 use aggregator::{Aggregator, Settings};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ports::{SequenceNumber, StreamRecord};
+use ports::{SequenceNumber, ShardId, StreamRecord, StreamShard};
 use proptest::prelude::*;
 use redrive::DeadLetters as _;
 use redrive::{Assignment, Filter, Letter, Order, Outcome, PageRequest, Repairs};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use telemetry::RejectReason;
 
 /// The hour in which the records arrived.
@@ -19,7 +20,9 @@ const HOUR: &str = "dt=2026-06-01/hour=12";
 fn record(number: u64) -> StreamRecord {
     let data = body("d", &format!("2026-06-01T10:00:{number:02}Z"), number as f64, None);
     let arrived_at = timestamp(&format!("2026-06-01T12:00:{number:02}Z"));
-    StreamRecord { sequence_number: SequenceNumber::from(number), partition_key: "d".to_owned(), data, arrived_at }
+    let shard = StreamShard { stream: "readings".to_owned(), shard_id: ShardId("shardId-000000000000".to_owned()) };
+    let (shard, sequence_number) = (Arc::new(shard), SequenceNumber::from(number));
+    StreamRecord { shard, sequence_number, partition_key: "d".to_owned(), data, arrived_at }
 }
 
 /// What Lambda says of the records from `first` to `last`.

@@ -171,7 +171,7 @@ fn redrive_while_another_run_does_all(cloud: &Cloud) -> Vec<Result<(), RedriveEr
     let outgoing = page.letters.into_iter().map(|held| Outgoing {
         id: held.letter.id().to_owned(),
         receipts: vec![held.receipt],
-        records: vec![StreamEntry { partition_key: "d".to_owned(), data: b"another form".to_vec() }],
+        records: vec![StreamEntry::new("d".to_owned(), b"another form".to_vec())],
         is_whole_record: false,
     });
     let redriver = StreamRedriver { queue: &first, stream: cloud.clone() };

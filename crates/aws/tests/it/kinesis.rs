@@ -50,7 +50,7 @@ ports::contract_tests!(
 );
 
 fn entry(key: usize, data: impl Into<Vec<u8>>) -> StreamEntry {
-    StreamEntry { partition_key: format!("device-{key}"), data: data.into() }
+    StreamEntry::new(format!("device-{key}"), data.into())
 }
 
 async fn put(stream: &KinesisEventStream, entries: Vec<StreamEntry>) -> Vec<PutReceipt> {
@@ -199,7 +199,7 @@ async fn what_a_throttling_stream_refuses_is_sent_again_alone_or_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_for_which_the_whole_call_is_refused_spoils_no_other() {
     let (stream, _server) = make().await;
-    let unusual = StreamEntry { partition_key: "ü".repeat(256), data: b"x".to_vec() };
+    let unusual = StreamEntry::new("ü".repeat(256), b"x".to_vec());
     let results = stream.put_records(vec![entry(1, "first"), unusual, entry(1, "second")]).await;
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
     assert!(matches!(results[1], Err(PutError::Refused(_))), "{:?}", results[1]);

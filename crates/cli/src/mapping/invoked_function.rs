@@ -1,9 +1,8 @@
 //! A Lambda function, by Lambda's own `Invoke`.
 
-use super::run::why;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
-use event_source_mapping::{Function, FunctionError};
+use event_source_mapping::{Batch, EventSource, Function, FunctionError, Verdict, verdict};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,15 +12,10 @@ use tracing::info;
 pub struct InvokedFunction {
     pub client: Client,
     pub name: String,
+    /// What events say of stream and function.
+    pub source: EventSource,
     /// Answers that named records which failed.
     pub partial_answers: Arc<AtomicU64>,
-}
-
-/// What an answer says, as far as it is counted and logged here; the mapping judges it by itself.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Answer {
-    batch_item_failures: Vec<serde::de::IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,7 +25,8 @@ struct Failure {
 }
 
 impl Function for InvokedFunction {
-    async fn invoke(&self, event: Vec<u8>) -> Result<Vec<u8>, FunctionError> {
+    async fn invoke(&self, batch: &Batch) -> Result<Verdict, FunctionError> {
+        let event = self.source.event(batch);
         let bytes = event.len();
         let request = self.client.invoke().function_name(&self.name).payload(Blob::new(event));
         // Whether or not it was reached, nothing of the batch is known to be done; and no retry is used up by doubt.
@@ -42,11 +37,11 @@ impl Function for InvokedFunction {
             let Failure { error_type } = serde_json::from_slice(&payload).unwrap_or_default();
             return Err(FunctionError::Unhandled(format!("{kind}: {error_type}").into()));
         }
-        let Answer { batch_item_failures } = serde_json::from_slice(&payload).unwrap_or_default();
-        if !batch_item_failures.is_empty() {
+        let verdict = verdict(&payload, batch);
+        if verdict != Verdict::Success {
             self.partial_answers.fetch_add(1, Relaxed);
         }
-        info!(event_bytes = bytes, batch_item_failures = batch_item_failures.len(), "invoked");
-        Ok(payload)
+        info!(event_bytes = bytes, ?verdict, "invoked");
+        Ok(verdict)
     }
 }

@@ -103,6 +103,7 @@ async fn mapping(args: &Args, metrics: Arc<Metrics>, partial_answers: Arc<Atomic
         function: Arc::new(InvokedFunction {
             client: aws_sdk_lambda::Client::from_conf(invoking),
             name: args.function.clone(),
+            source: config.source.clone(),
             partial_answers,
         }),
         on_failure: Arc::new(OnFailureBucket(bucket)),

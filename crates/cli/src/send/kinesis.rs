@@ -58,9 +58,7 @@ impl KinesisStream {
 
 impl PutRecords for KinesisStream {
     fn put_records(&self, records: &[&Record]) -> Vec<Result<(), PutFailure>> {
-        let entries = records
-            .iter()
-            .map(|record| StreamEntry { partition_key: record.partition_key.clone(), data: record.data.clone() });
+        let entries = records.iter().map(|record| StreamEntry::new(record.partition_key.clone(), record.data.clone()));
         let outcomes = self.runtime.block_on(self.stream.put_records(entries.collect()));
         outcomes.into_iter().map(|outcome| outcome.map(drop).map_err(|error| self.failure(&error))).collect()
     }

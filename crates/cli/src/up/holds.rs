@@ -55,7 +55,7 @@ mod tests {
     async fn trimming_waits_for_a_backup() {
         let folder = tempfile::tempdir().unwrap();
         let (storage, holds) = (open(folder.path()), Holds::default());
-        let entry = StreamEntry { partition_key: "d".to_owned(), data: b"{}".to_vec() };
+        let entry = StreamEntry::new("d".to_owned(), b"{}".to_vec());
         let put = storage.stream().put_records(vec![entry]).await.remove(0).unwrap();
         storage.archive_raw(ArchiveLimits::default(), true).await.unwrap();
         storage.checkpoints().save(&put.shard_id, put.sequence_number).await.unwrap();

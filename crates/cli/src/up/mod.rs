@@ -227,7 +227,7 @@ pub type Mapping = EventSourceMapping<
 
 /// The mapping from stream to aggregator. It retries for ever, so that nothing is ever discarded.
 pub fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivity>) -> Mapping {
-    let store = ObservedStatisticsStore::new(storage.statistics(), recent);
+    let store = ObservedStatisticsStore::new(storage.statistics(), Arc::clone(&recent));
     let aggregator = Aggregator::new(store, storage.dead_letters(), SystemClock, Settings::default());
     let config = MappingConfig {
         batch_size: BATCH_SIZE,
@@ -237,7 +237,7 @@ pub fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivit
     EventSourceMapping {
         stream: Arc::new(storage.stream()),
         checkpoints: Arc::new(storage.checkpoints()),
-        function: Arc::new(AggregatorFunction(aggregator)),
+        function: Arc::new(AggregatorFunction { aggregator, recent }),
         on_failure: Arc::new(NoDestination),
         clock: Arc::new(SystemClock),
         config,

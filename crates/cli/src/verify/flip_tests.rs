@@ -10,7 +10,7 @@
 //! `STREAMGAUGE_FLIPS` and `STREAMGAUGE_FLIP_SEED` set how many and which.
 
 use super::check;
-use aggregator::{Aggregator, KinesisBatch, Settings, event_record};
+use aggregator::{Aggregator, Settings};
 use curator::{HistoryQuery, ParquetDelivery, device_history};
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
@@ -71,7 +71,7 @@ async fn put(storage: &EmbeddedStorage, device: &str, first: i64, count: i64) {
 }
 
 async fn put_raw(storage: &EmbeddedStorage, partition_key: &str, data: Vec<u8>) {
-    let entry = StreamEntry { partition_key: partition_key.to_owned(), data };
+    let entry = StreamEntry::new(partition_key.to_owned(), data);
     storage.stream().put_records(vec![entry]).await.remove(0).unwrap();
 }
 
@@ -84,15 +84,7 @@ async fn process(storage: &EmbeddedStorage, clock: &Arc<SetClock>) {
         let position = after.map_or(Position::TrimHorizon, Position::AfterSequenceNumber);
         let records = storage.stream().get_records(&shard.id, position, 1000).await.unwrap().records;
         let Some(last) = records.last().map(|record| record.sequence_number) else { continue };
-        let KinesisBatch(mut event) = serde_json::from_str(r#"{"Records":[]}"#).unwrap();
-        event.records.extend(records.into_iter().map(|record| {
-            let sequence_number = record.sequence_number.to_string();
-            let id = format!("{}:{sequence_number}", shard.id);
-            let mut record = event_record(record.partition_key, sequence_number, record.data, record.arrived_at);
-            record.event_id = Some(id);
-            record
-        }));
-        let handled = aggregator.handle(&event).await;
+        let handled = aggregator.handle(&records).await;
         assert_eq!(handled.report.failed_groups, 0);
         storage.checkpoints().save(&shard.id, last).await.unwrap();
     }
@@ -193,7 +185,7 @@ fn text<T: Debug, E: std::error::Error + 'static>(result: Result<T, E>) -> Strin
 async fn use_it(folder: &Path, clock: &Arc<SetClock>) -> Result<BTreeMap<String, String>, String> {
     let storage = open(folder, clock).map_err(with)?;
     let all = read_all(&storage, folder).await;
-    let entry = StreamEntry { partition_key: "new".to_owned(), data: b"{}".to_vec() };
+    let entry = StreamEntry::new("new".to_owned(), b"{}".to_vec());
     let _ = text(storage.stream().put_records(vec![entry]).await.remove(0));
     let attributes = StatisticsAttributes { mean: Some(1.0), updated_at: clock.now(), ..bare_attributes(1) };
     let item = StatisticsItem { revision: 1, attributes, state: vec![1] };

@@ -367,3 +367,21 @@ fn standard_error_that_is_gone_does_not_keep_it_from_draining() {
     assert_eq!(up.wait().unwrap().code(), Some(0));
     assert_eq!(files(&directory.path().join("archive").join("raw")).len(), 1);
 }
+
+#[test]
+fn the_chart_shows_counted_readings_alone_by_timestamp() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipeline = Pipeline::start(directory.path(), &[]);
+    let reading = |second: u32, value: f64| {
+        let timestamp = format!("2026-01-01T00:00:{second:02}Z");
+        json!({"device_id": "d", "timestamp": timestamp, "value": value})
+    };
+    for body in [reading(9, 9.0), reading(1, 1.0), reading(9, 9.0), reading(1, 7.0), reading(5, 5.0)] {
+        assert_eq!(pipeline.post("/data", &body).0, 200);
+    }
+    let accounts = pipeline.settled();
+    assert_eq!((&accounts["counted"], &accounts["dead_letters"]["conflicting_duplicate"]), (&json!(3), &json!(1)));
+    let (_, recent) = pipeline.get("/recent?device_id=d");
+    let values: Vec<_> = recent["readings"].as_array().unwrap().iter().map(|point| point["value"].as_f64()).collect();
+    assert_eq!(values, [Some(1.0), Some(5.0), Some(9.0)]);
+}

@@ -203,7 +203,7 @@ impl World {
             let name = format!("{kind}-{}", self.next_number());
             let padding = [10, 300, 3000][self.chance(3) as usize];
             let data = format!("{name} {}", "x".repeat(padding)).into_bytes();
-            entries.push(StreamEntry { partition_key: format!("device-{}", self.chance(4)), data });
+            entries.push(StreamEntry::new(format!("device-{}", self.chance(4)), data));
             self.known().names.insert(name.clone());
             names.push(name);
         }

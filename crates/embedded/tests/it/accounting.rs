@@ -50,7 +50,7 @@ async fn what_is_accepted_is_pending_then_counted_duplicate_or_dead_through_rest
     let storage = EmbeddedStorage::open(folder.path(), options()).expect("a new directory");
     let stream = storage.stream();
     let entries = [reading("a", 1), reading("a", 2), series("a", 100), b"{".to_vec()];
-    let entry = |data: Vec<u8>| StreamEntry { partition_key: "a".to_owned(), data };
+    let entry = |data: Vec<u8>| StreamEntry::new("a".to_owned(), data);
     let receipts = stream.put_records(entries.map(entry).to_vec()).await;
     assert!(receipts.iter().all(Result::is_ok), "{receipts:?}");
     let shard = receipts[0].as_ref().expect("stored").shard_id.clone();
@@ -120,7 +120,7 @@ async fn a_letter_of_a_whole_record_accounts_for_its_readings() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = || Options { shards: 1, ..Options::default() };
     let storage = EmbeddedStorage::open(folder.path(), options()).expect("a new directory");
-    let entry = StreamEntry { partition_key: "a".to_owned(), data: series("a", 10) };
+    let entry = StreamEntry::new("a".to_owned(), series("a", 10));
     let shard = storage.stream().put_records(vec![entry]).await.remove(0).expect("stored").shard_id;
     let readings = [(RejectReason::Late, 6), (RejectReason::InvalidReading, 3)].into();
     let whole = DeadLetter { readings_by_reason: Some(readings), reason: RejectReason::Late, ..letter(1) };

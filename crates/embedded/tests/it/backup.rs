@@ -22,7 +22,7 @@ fn open(folder: &Path) -> EmbeddedStorage {
 
 async fn put(storage: &EmbeddedStorage, second: u32) {
     let data = format!(r#"{{"device_id":"a","timestamp":"2026-01-31T12:00:{second:02}Z","value":1}}"#).into_bytes();
-    let entry = StreamEntry { partition_key: "a".to_owned(), data };
+    let entry = StreamEntry::new("a".to_owned(), data);
     assert!(storage.stream().put_records(vec![entry]).await[0].is_ok());
 }
 
@@ -297,7 +297,7 @@ async fn large_tables_are_copied_in_parts() {
     let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let storage = open(folder.path());
     for _ in 0..30 {
-        let entry = || StreamEntry { partition_key: "a".to_owned(), data: vec![b'x'; 1 << 19] };
+        let entry = || StreamEntry::new("a".to_owned(), vec![b'x'; 1 << 19]);
         let results = storage.stream().put_records(vec![entry(), entry()]).await;
         assert!(results.iter().all(Result::is_ok));
     }

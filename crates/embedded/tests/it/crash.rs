@@ -65,10 +65,8 @@ async fn put_for_ever(storage: EmbeddedStorage, task: usize) {
     loop {
         let name = format!("{}-{task}", nanoseconds());
         let padding = "x".repeat(if task == 0 { 40_000 } else { task * 50 });
-        let entries = (0..3).map(|n| StreamEntry {
-            partition_key: format!("device-{task}"),
-            data: format!("{name}-{n} {padding}").into_bytes(),
-        });
+        let entries =
+            (0..3).map(|n| StreamEntry::new(format!("device-{task}"), format!("{name}-{n} {padding}").into_bytes()));
         for (n, result) in storage.stream().put_records(entries.collect()).await.into_iter().enumerate() {
             let receipt = result.expect("stored");
             say(format!("put {} {} {name}-{n}", receipt.shard_id, receipt.sequence_number));

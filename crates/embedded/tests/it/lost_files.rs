@@ -20,7 +20,7 @@ fn body(number: u32) -> String {
 async fn put(storage: &EmbeddedStorage, numbers: std::ops::Range<u32>) -> Vec<String> {
     let mut sequences = Vec::new();
     for number in numbers {
-        let entry = StreamEntry { partition_key: "a".to_owned(), data: body(number).into_bytes() };
+        let entry = StreamEntry::new("a".to_owned(), body(number).into_bytes());
         let receipt = storage.stream().put_records(vec![entry]).await.remove(0).expect("stored");
         sequences.push(receipt.sequence_number.to_string());
     }

@@ -36,7 +36,7 @@ fn open(folder: &Path, clock: &SetClock) -> EmbeddedStorage {
 }
 
 async fn put(storage: &EmbeddedStorage, data: impl Into<Vec<u8>>) {
-    let entry = StreamEntry { partition_key: "device-1".to_owned(), data: data.into() };
+    let entry = StreamEntry::new("device-1".to_owned(), data.into());
     assert!(storage.stream().put_records(vec![entry]).await[0].is_ok());
 }
 
@@ -194,7 +194,7 @@ async fn records_are_kept_until_they_are_old_processed_and_archived() {
     let clock = SetClock::at("2026-01-31T12:00:00Z");
     let storage = open(folder.path(), &clock);
     let shard = storage.stream().list_shards().await.expect("shards").remove(0).id;
-    let entry = |n: usize| StreamEntry { partition_key: "device-1".to_owned(), data: n.to_string().into_bytes() };
+    let entry = |n: usize| StreamEntry::new("device-1".to_owned(), n.to_string().into_bytes());
     let results = storage.stream().put_records((0..2500).map(entry).collect()).await;
     assert!(results.iter().all(Result::is_ok));
     clock.advance(Duration::from_secs(24 * 3600));

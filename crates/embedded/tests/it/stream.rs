@@ -15,7 +15,7 @@ impl Clock for SetClock {
 }
 
 fn entry(data: Vec<u8>) -> StreamEntry {
-    StreamEntry { partition_key: "a".to_owned(), data }
+    StreamEntry::new("a".to_owned(), data)
 }
 
 #[tokio::test]

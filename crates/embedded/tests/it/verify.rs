@@ -58,7 +58,7 @@ fn write() -> DeviceWrite {
 /// Eight readings of one device, of which five are counted; two dead letters, of which one is deleted.
 async fn fill(folder: &Path) -> EmbeddedStorage {
     let storage = EmbeddedStorage::open(folder, Options { shards: 2, ..Options::default() }).expect("a new directory");
-    let entry = |n| StreamEntry { partition_key: "a".to_owned(), data: reading(n) };
+    let entry = |n| StreamEntry::new("a".to_owned(), reading(n));
     let receipts = storage.stream().put_records((0..8).map(entry).collect()).await;
     let receipts: Vec<_> = receipts.into_iter().map(|receipt| receipt.expect("stored")).collect();
     assert_eq!(receipts[0].shard_id.0, SHARD, "the key is of the first shard");

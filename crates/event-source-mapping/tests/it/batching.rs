@@ -1,9 +1,8 @@
 //! How records become batches.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html>, "Batching behavior".
 
-use crate::driver::{Driver, SHARD, Step, config, record, records, success};
+use crate::driver::{Driver, Step, config, record, records, success};
 use event_source_mapping::{EventSource, MappingConfig};
-use ports::ShardId;
 use std::time::Duration;
 
 // "Batch size – The number of records to send to the function in each batch, up to 10,000. Lambda passes all of the
@@ -43,7 +42,7 @@ fn the_events_json_stays_within_the_payload_limit() {
     while sent < stream.len() {
         let batch = driver.invoke(success());
         let records = &stream[sent..sent + batch.len()];
-        let bytes = source.event(&ShardId(SHARD.into()), records).len();
+        let bytes = source.event(records).len();
         assert!(bytes <= limit, "{bytes}");
         // Nearly full: the next record would have gone over, but for what the estimate leaves to spare.
         let spare = 160 * batch.len() + 2500;

@@ -129,7 +129,7 @@ fn a_stopped_machine_finishes_what_is_out_saves_and_starts_nothing() {
     let Some(Step::Invoke(lane, _)) = driver.due() else { panic!("expected an invocation") };
     driver.machine.stop();
     assert!(!driver.machine.has_stopped());
-    driver.machine.invoked(lane, failing_at(2), driver.now());
+    driver.machine.invoked(lane, failing_at(1), driver.now());
     assert!(!driver.machine.has_stopped(), "the checkpoint is not saved");
     assert!(driver.due().is_none());
     assert_eq!(driver.saved, [1]);

@@ -81,7 +81,7 @@ fn the_record_for_a_queue_is_the_one_of_the_documentation() {
 
 #[test]
 fn a_function_that_answered_made_no_function_error() {
-    let batch = exhausted(failing_at(2));
+    let batch = exhausted(failing_at(1));
     let metadata: Value = serde_json::from_slice(&batch.metadata_json()).unwrap();
     assert_eq!(metadata["responseContext"]["functionError"], Value::Null);
     assert_eq!(metadata["KinesisBatchInfo"]["startSequenceNumber"], "2");

@@ -70,7 +70,7 @@ fn a_failure_of_the_first_record_leaves_nothing_done() {
 #[test]
 fn everything_from_the_lowest_failure_on_is_sent_again() {
     let mut driver = Driver::new(config(), records(5));
-    assert_eq!(driver.invoke(failing_at(3)), [1, 2, 3, 4, 5]);
+    assert_eq!(driver.invoke(failing_at(2)), [1, 2, 3, 4, 5]);
     assert_eq!(driver.invoke(success()), [3, 4, 5]);
     assert!(driver.finished());
     assert_eq!(driver.saved, [2, 5]);
@@ -81,7 +81,7 @@ fn everything_from_the_lowest_failure_on_is_sent_again() {
 #[test]
 fn answers_are_not_read_where_reporting_is_off() {
     let mut driver = Driver::new(MappingConfig { report_batch_item_failures: false, ..config() }, records(3));
-    assert_eq!(driver.invoke(failing_at(2)), [1, 2, 3]);
+    assert_eq!(driver.invoke(failing_at(1)), [1, 2, 3]);
     assert!(driver.finished());
     assert_eq!(driver.saved, [3]);
 }
@@ -90,8 +90,8 @@ fn answers_are_not_read_where_reporting_is_off() {
 #[test]
 fn partial_failures_use_up_retries_where_bisect_is_off() {
     let mut driver = Driver::new(MappingConfig { maximum_retry_attempts: Some(1), ..config() }, records(4));
-    assert_eq!(driver.invoke(failing_at(2)), [1, 2, 3, 4]);
-    assert_eq!(driver.invoke(failing_at(3)), [2, 3, 4]);
+    assert_eq!(driver.invoke(failing_at(1)), [1, 2, 3, 4]);
+    assert_eq!(driver.invoke(failing_at(1)), [2, 3, 4]);
     let (discard, sequence_numbers) = driver.discard();
     assert_eq!(sequence_numbers, [3, 4]);
     assert_eq!(discard.condition, DiscardCondition::RetryAttemptsExhausted);
@@ -120,10 +120,10 @@ fn a_failed_invocation_is_bisected_whether_or_not_failures_are_reported() {
 fn with_bisect_a_partial_success_splits_at_the_returned_sequence_number() {
     let config = MappingConfig { bisect_batch_on_function_error: true, maximum_retry_attempts: Some(0), ..config() };
     let mut driver = Driver::new(config, records(8));
-    assert_eq!(driver.invoke(failing_at(5)), [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(driver.invoke(failing_at(7)), [5, 6, 7, 8]);
-    assert_eq!(driver.invoke(failing_at(7)), [7, 8], "the split used up no retry");
-    assert_eq!(driver.invoke(failing_at(7)), [7], "a first record that fails splits the batch in halves");
+    assert_eq!(driver.invoke(failing_at(4)), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(driver.invoke(failing_at(2)), [5, 6, 7, 8]);
+    assert_eq!(driver.invoke(failing_at(0)), [7, 8], "the split used up no retry");
+    assert_eq!(driver.invoke(failing_at(0)), [7], "a first record that fails splits the batch in halves");
     assert_eq!(driver.discard().1, [7]);
     assert_eq!(driver.invoke(success()), [8]);
     assert!(driver.finished());

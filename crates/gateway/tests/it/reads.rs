@@ -303,11 +303,12 @@ fn a_device_that_has_posted_nothing_since_the_start_has_nothing_recent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn recent_shows_accepted_readings_and_the_statistics_of_successful_writes() {
+async fn recent_shows_counted_readings_and_the_statistics_of_successful_writes() {
     let server = Server::start();
-    server.post("/data", reading("d", 2, 2.0));
-    server.post("/data", reading("d", 1, 1.5));
-    server.post("/data", reading("d", 2, 2.0));
+    server.post("/data", reading("d", 3, 3.0));
+    let (device, at) = (DeviceId::parse("d").unwrap(), |text| Timestamp::parse(text).unwrap());
+    let counted = [(at("2026-01-01T00:00:02Z"), 2.0), (at("2026-01-01T00:00:01Z"), 1.5)];
+    server.recent.record_readings(&device, counted.into_iter());
     server.observed(Sink { fails: false }).write(write(1)).await.unwrap();
     server.observed(Sink { fails: true }).write(write(2)).await.unwrap_err();
     server.observed(Sink { fails: false }).write(write(3)).await.unwrap();

@@ -12,7 +12,7 @@ use telemetry::Timestamp;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn entry(partition_key: &str, data: impl Into<Vec<u8>>) -> StreamEntry {
-    StreamEntry { partition_key: partition_key.to_owned(), data: data.into() }
+    StreamEntry::new(partition_key.to_owned(), data.into())
 }
 
 /// Entries with keys enough to reach several shards.

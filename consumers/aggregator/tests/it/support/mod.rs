@@ -1,12 +1,9 @@
-//! An in-memory store and queue with faults, and events as Lambda sends them.
+//! An in-memory store and queue with faults, and batches.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use aggregator::KinesisBatch;
-use aws_lambda_events::event::kinesis::KinesisEvent;
-use base64::Engine as _;
 use ports::{
-    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPageItem, LedgerPart,
-    StatisticsItem, StatisticsStore, StoreError, WriteError,
+    Clock, DeadLetter, DeadLetterError, DeadLetterQueue, DeviceWrite, LedgerKeys, LedgerPageItem, LedgerPart, ShardId,
+    StatisticsItem, StatisticsStore, StoreError, StreamRecord, StreamShard, WriteError,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -143,31 +140,18 @@ pub fn arrival() -> Timestamp {
 /// A record for [`event`]: sequence number, partition key, data.
 pub type Record = (u64, String, Vec<u8>);
 
-/// The event that Lambda sends for these records.
-pub fn event(records: &[Record]) -> KinesisEvent {
-    let records: Vec<_> = records
-        .iter()
-        .map(|(sequence_number, partition_key, data)| {
-            json!({
-                "kinesis": {
-                    "kinesisSchemaVersion": "1.0",
-                    "partitionKey": partition_key,
-                    "sequenceNumber": sequence_number.to_string(),
-                    "data": base64::engine::general_purpose::STANDARD.encode(data),
-                    "approximateArrivalTimestamp": arrival().as_millisecond() as f64 / 1000.0,
-                },
-                "eventSource": "aws:kinesis",
-                "eventVersion": "1.0",
-                "eventID": format!("shardId-000000000000:{sequence_number}"),
-                "eventName": "aws:kinesis:record",
-                "invokeIdentityArn": "arn:aws:iam::123456789012:role/aggregator",
-                "awsRegion": "eu-central-1",
-                "eventSourceARN": "arn:aws:kinesis:eu-central-1:123456789012:stream/streamgauge",
-            })
-        })
-        .collect();
-    let KinesisBatch(event) = serde_json::from_value(json!({ "Records": records })).unwrap();
-    event
+/// The batch of these records.
+pub fn event(records: &[Record]) -> Vec<StreamRecord> {
+    let shard_id = ShardId("shardId-000000000000".to_owned());
+    let shard = Arc::new(StreamShard { stream: "streamgauge".to_owned(), shard_id });
+    let record = |(sequence_number, partition_key, data): &Record| StreamRecord {
+        shard: Arc::clone(&shard),
+        sequence_number: (*sequence_number).into(),
+        partition_key: partition_key.clone(),
+        data: data.clone(),
+        arrived_at: arrival(),
+    };
+    records.iter().map(record).collect()
 }
 
 /// A single-reading record's data.

@@ -152,7 +152,7 @@ impl Reader<'_> {
             }
             self.found.lines += 1;
             self.batch.bytes += line.len();
-            self.batch.entries.push(StreamEntry { partition_key, data: line.clone() });
+            self.batch.entries.push(StreamEntry::new(partition_key, line.clone()));
             if self.batch.bytes >= BATCH_BYTES_MAX || self.batch.entries.len() >= BATCH_LINES_MAX {
                 self.flush()?;
             }

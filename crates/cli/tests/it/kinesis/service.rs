@@ -1,6 +1,6 @@
 //! A Kinesis in this process, and the command that puts into it.
 
-use aggregator::{Aggregator, KinesisBatch, Settings, event_record};
+use aggregator::{Aggregator, Settings};
 use aws::KinesisEventStream;
 use aws::aws_sdk_kinesis::Client;
 use aws::aws_sdk_kinesis::config::retry::RetryConfig;
@@ -122,7 +122,7 @@ impl Service {
     pub fn put(&self, partition_keys: &[&str]) {
         let stream = KinesisEventStream::new(self.client.clone(), STREAM);
         for key in partition_keys {
-            let entry = StreamEntry { partition_key: (*key).to_owned(), data: b"{}".to_vec() };
+            let entry = StreamEntry::new((*key).to_owned(), b"{}".to_vec());
             self.runtime.block_on(stream.put_records(vec![entry])).remove(0).unwrap();
         }
     }
@@ -168,17 +168,9 @@ impl Service {
         let records = self.records();
         self.runtime.block_on(async {
             for batch in records.chunk_by(|a, b| a.0 == b.0) {
-                let KinesisBatch(mut event) = serde_json::from_str(r#"{"Records":[]}"#).unwrap();
-                event.records = batch
-                    .iter()
-                    .map(|(_, record)| {
-                        let record = record.clone();
-                        let number = record.sequence_number.to_string();
-                        event_record(record.partition_key, number, record.data, record.arrived_at)
-                    })
-                    .collect();
-                let handled = aggregator.handle(&event).await;
-                assert!(handled.response.batch_item_failures.is_empty());
+                let records: Vec<_> = batch.iter().map(|(_, record)| record.clone()).collect();
+                let handled = aggregator.handle(&records).await;
+                assert!(handled.failed.is_empty());
             }
             let mut statistics = Vec::new();
             for device in devices {

@@ -1,9 +1,9 @@
 //! The stream, the function, the destination and the checkpoints of a run, and the promises it is held to.
 
 use event_source_mapping::{
-    Action, Batch, DiscardCondition, Invocation, MappingConfig, Moment, ShardGraph, ShardMachine,
+    Action, Batch, DiscardCondition, Invocation, MappingConfig, Moment, ShardGraph, ShardMachine, verdict,
 };
-use ports::{Position, RecordsPage, SequenceNumber, Shard, ShardId, StreamRecord};
+use ports::{Position, RecordsPage, SequenceNumber, Shard, ShardId, StreamRecord, StreamShard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,9 @@ fn shard_id(shard: usize) -> ShardId {
 impl World {
     pub fn new(plan: Plan) -> Self {
         let records = plan.shards.iter().enumerate().map(|(shard, plan)| {
+            let source = Arc::new(StreamShard { stream: "readings".to_owned(), shard_id: shard_id(shard) });
             let record = |(index, key): (usize, &u8)| StreamRecord {
+                shard: Arc::clone(&source),
                 sequence_number: sequence_number(shard, index),
                 partition_key: format!("device-{key}"),
                 data: vec![*key; usize::from(*key) * 40],
@@ -217,7 +219,7 @@ impl World {
             let batch_keys: BTreeSet<_> = batch.iter().map(|record| (*shard, record.partition_key.clone())).collect();
             assert!(batch_keys.is_disjoint(&keys), "two batches share a partition key");
             keys.extend(batch_keys);
-            let bytes = self.config.source.event(&shard_id(*shard), batch).len();
+            let bytes = self.config.source.event(batch).len();
             assert!(batch.len() <= self.config.batch_size);
             assert!(bytes <= self.config.maximum_batch_bytes || batch.len() == 1, "{bytes} bytes");
         }
@@ -312,15 +314,17 @@ impl World {
         let (name, invocation, done) = match choice {
             3 => ("function error", Invocation::Failed, 0),
             4 => ("not invoked", Invocation::NotInvoked, 0),
-            5 if reports => ("malformed answer", Invocation::Answered(b"{\"batchItemFailures\":[{}]}".into()), 0),
+            5 if reports => {
+                ("malformed answer", Invocation::Answered(verdict(b"{\"batchItemFailures\":[{}]}", batch)), 0)
+            }
             6 | 7 if reports => {
                 let lowest = usize::from(self.decide(batch.len() as u8));
                 let items = [lowest, batch.len() - 1]
                     .map(|index| format!("{{\"itemIdentifier\":\"{}\"}}", batch[index].sequence_number));
                 let answer = format!("{{\"batchItemFailures\":[{},{}]}}", items[1], items[0]);
-                ("partial success", Invocation::Answered(answer.into_bytes()), lowest)
+                ("partial success", Invocation::Answered(verdict(answer.as_bytes(), batch)), lowest)
             }
-            _ => ("success", Invocation::Answered(b"null".into()), batch.len()),
+            _ => ("success", Invocation::Answered(verdict(b"null", batch)), batch.len()),
         };
         self.coverage.count(name);
         self.finish(shard, batch, done);

@@ -4,8 +4,8 @@
 // Each test file uses its own part.
 #![allow(dead_code)]
 
-use event_source_mapping::{Action, Discard, EventSource, Invocation, MappingConfig, Moment, ShardMachine};
-use ports::{Position, RecordsPage, SequenceNumber, ShardId, StreamRecord};
+use event_source_mapping::{Action, Discard, EventSource, Invocation, MappingConfig, Moment, ShardMachine, Verdict};
+use ports::{Position, RecordsPage, SequenceNumber, ShardId, StreamRecord, StreamShard};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Timestamp;
@@ -21,8 +21,13 @@ pub fn wall(elapsed: Duration) -> Timestamp {
     Timestamp::from_millisecond(START_MILLISECONDS + elapsed.as_millis() as i64).unwrap()
 }
 
+pub fn shard(id: &str) -> Arc<StreamShard> {
+    Arc::new(StreamShard { stream: "readings".to_owned(), shard_id: ShardId(id.to_owned()) })
+}
+
 pub fn record(sequence_number: u64, partition_key: &str) -> StreamRecord {
     StreamRecord {
+        shard: shard(SHARD),
         sequence_number: sequence_number.into(),
         partition_key: partition_key.into(),
         data: format!("data {sequence_number}").into_bytes(),
@@ -35,14 +40,13 @@ pub fn records(count: u64) -> Vec<StreamRecord> {
     (1..=count).map(|sequence_number| record(sequence_number, "device")).collect()
 }
 
-pub fn failing_at(sequence_number: u64) -> Invocation {
-    Invocation::Answered(
-        format!("{{\"batchItemFailures\":[{{\"itemIdentifier\":\"{sequence_number}\"}}]}}").into_bytes(),
-    )
+/// The answer that names the `place`th record of its batch, from 0, as the lowest that failed.
+pub fn failing_at(place: usize) -> Invocation {
+    Invocation::Answered(if place == 0 { Verdict::Failure } else { Verdict::PartialSuccess(place) })
 }
 
 pub fn success() -> Invocation {
-    Invocation::Answered(b"{\"batchItemFailures\":[]}".to_vec())
+    Invocation::Answered(Verdict::Success)
 }
 
 #[derive(Debug)]

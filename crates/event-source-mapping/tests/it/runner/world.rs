@@ -1,8 +1,8 @@
 //! A stream, checkpoints, a function and a destination in memory, each of which can be told to fail.
 
 use event_source_mapping::{
-    Backoff, DiscardedBatch, EventSource, EventSourceMapping, Function, FunctionError, MappingConfig, Metrics,
-    OnFailure, OnFailureError,
+    Backoff, Batch, DiscardedBatch, EventSource, EventSourceMapping, Function, FunctionError, MappingConfig, Metrics,
+    OnFailure, OnFailureError, Verdict,
 };
 use ports::{
     CheckpointError, Checkpoints, Clock, EventStream, Position, PutError, PutReceipt, RecordsPage, SequenceNumber,
@@ -79,6 +79,7 @@ impl MemoryStream {
         for _ in 0..count {
             let number = records.len() as u64 + 1;
             records.push(StreamRecord {
+                shard: crate::driver::shard(shard),
                 sequence_number: number.into(),
                 partition_key: key.to_owned(),
                 data: format!("{shard}/{key}/{number}").into_bytes(),
@@ -185,15 +186,14 @@ impl KeepingFunction {
 }
 
 impl Function for KeepingFunction {
-    async fn invoke(&self, event: Vec<u8>) -> Result<Vec<u8>, FunctionError> {
-        let event: aws_lambda_events::event::kinesis::KinesisEvent = serde_json::from_slice(&event).unwrap();
-        let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
-        let records: Vec<_> = event.records.iter().map(|record| text(&record.kinesis.data.0)).collect();
+    async fn invoke(&self, batch: &Batch) -> Result<Verdict, FunctionError> {
+        let text = |record: &StreamRecord| String::from_utf8(record.data.clone()).unwrap();
+        let records: Vec<_> = batch.iter().map(text).collect();
         self.sent.lock().unwrap().extend(records.clone());
         self.faults.check().map_err(FunctionError::Unhandled)?;
         tokio::time::sleep(self.takes).await;
         self.done.lock().unwrap().extend(records);
-        Ok(b"{\"batchItemFailures\":[]}".to_vec())
+        Ok(Verdict::Success)
     }
 }
 

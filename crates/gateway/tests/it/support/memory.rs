@@ -99,7 +99,7 @@ impl Inner {
         let Some(standing) = self.dead_letters.iter().find(|standing| standing.id == letter.id) else {
             return Err(RedriveFailure { error: "is not there".to_owned(), passing: false, gone: true });
         };
-        let entry = |body: String| StreamEntry { partition_key: "redriven".to_owned(), data: body.into_bytes() };
+        let entry = |body: String| StreamEntry::new("redriven".to_owned(), body.into_bytes());
         let entries = match letter.bodies {
             Some(bodies) => Ok(bodies.into_iter().map(entry).collect()),
             None => redrive::whole_record(standing).map(|record| vec![record]),

@@ -2,9 +2,9 @@
 
 use crate::ministack::faults::chaos::Chaos;
 use crate::ministack::faults::fault::Event;
-use aggregator::{Aggregator, KinesisBatch};
+use aggregator::Aggregator;
 use aws::{DynamoDbStatisticsStore, S3Archive, SqsDeadLetterQueue};
-use event_source_mapping::{Function, FunctionError};
+use event_source_mapping::{Batch, Function, FunctionError, Verdict};
 use ports::SystemClock;
 use simulation::Random;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,17 +33,15 @@ impl Drop for Awaited<'_> {
 }
 
 impl Lambda {
-    async fn handle(handler: &Handler, chaos: &Chaos, event: &[u8]) -> Result<Vec<u8>, FunctionError> {
-        let KinesisBatch(event) =
-            serde_json::from_slice(event).map_err(|error| FunctionError::Unhandled(error.into()))?;
-        let handled = handler.handle(&event).await;
+    async fn handle(handler: &Handler, chaos: &Chaos, batch: &Batch) -> Result<Verdict, FunctionError> {
+        let handled = handler.handle(batch).await;
         if handled.report.counted > 0 {
             chaos.event(Event::Counted);
         }
-        if !handled.response.batch_item_failures.is_empty() {
+        if !handled.failed.is_empty() {
             chaos.event(Event::PartialResponse);
         }
-        serde_json::to_vec(&handled.response).map_err(|error| FunctionError::Unhandled(error.into()))
+        Ok(Verdict::of_failed(&handled.failed, batch))
     }
 
     /// What goes wrong with this invocation, and after how long.
@@ -57,22 +55,22 @@ impl Lambda {
 }
 
 impl Function for Lambda {
-    async fn invoke(&self, event: Vec<u8>) -> Result<Vec<u8>, FunctionError> {
+    async fn invoke(&self, batch: &Batch) -> Result<Verdict, FunctionError> {
         let unhandled = |why: &str| Err(FunctionError::Unhandled(why.into()));
         let (wrong, after) = self.choose();
-        let (handler, chaos) = (self.handler.clone(), Arc::clone(&self.chaos));
+        let (handler, chaos, batch) = (self.handler.clone(), Arc::clone(&self.chaos), batch.clone());
         match wrong {
             Some(Event::NotInvoked) => return Err(FunctionError::NotInvoked("throttled".into())),
             Some(Event::InvocationCrash) => {
                 // Dropped wherever it stands.
-                _ = tokio::time::timeout(after, Self::handle(&handler, &chaos, &event)).await;
+                _ = tokio::time::timeout(after, Self::handle(&handler, &chaos, &batch)).await;
                 return unhandled("crashed");
             }
             _ => {}
         }
         // It lives on whoever waits for it: Lambda's invocations do not die with the poller.
         let (answer, answered) = oneshot::channel();
-        self.chaos.detach(async move { _ = answer.send(Self::handle(&handler, &chaos, &event).await) });
+        self.chaos.detach(async move { _ = answer.send(Self::handle(&handler, &chaos, &batch).await) });
         if wrong == Some(Event::InvocationKeptRunning) {
             tokio::time::sleep(after).await;
             return unhandled("gave no answer");

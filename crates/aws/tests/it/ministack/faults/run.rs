@@ -245,8 +245,7 @@ impl<'a> Pipeline<'a> {
         self.put += entries.len();
         let mut waiting = entries;
         while !waiting.is_empty() {
-            let of =
-                |entry: &Entry| StreamEntry { partition_key: entry.partition_key.clone(), data: entry.data.clone() };
+            let of = |entry: &Entry| StreamEntry::new(entry.partition_key.clone(), entry.data.clone());
             let results = stream.put_records(waiting.iter().map(of).collect()).await;
             assert_eq!(results.len(), waiting.len(), "one result an entry");
             let mut again = Vec::new();
