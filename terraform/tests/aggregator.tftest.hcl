@@ -167,7 +167,7 @@ run "permissions" {
       statement.Sid => { actions = toset(flatten([statement.Action])), resources = toset(flatten([statement.Resource])) }
       } == {
       ReadStream             = { actions = toset(["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]), resources = toset([var.stream_arn]) }
-      CountOnce              = { actions = toset(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"]), resources = toset([var.table_arn]) }
+      CountOnce              = { actions = toset(["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"]), resources = toset([var.table_arn]) }
       SendDeadLetters        = { actions = toset(["sqs:SendMessage"]), resources = toset([var.dead_letter_queue_arn]) }
       KeepDeadLetters        = { actions = toset(["s3:PutObject"]), resources = toset(["arn:aws:s3:::archive/dead-letters/*", "arn:aws:s3:::archive/aws/lambda/*"]) }
       FindFailureDestination = { actions = toset(["s3:ListBucket"]), resources = toset([var.archive_bucket_arn]) }

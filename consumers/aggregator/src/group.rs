@@ -109,7 +109,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
 
     /// The item; `None` where it cannot be read as what it should be.
     async fn read_item(&self, device_id: &DeviceId) -> Result<Option<Stored>, GroupFailure> {
-        let item = match self.store.read_statistics(device_id).await {
+        let item = match self.store.read_device(device_id).await {
             Ok(Some(item)) => item,
             Ok(None) => return Ok(Some(Stored::default())),
             Err(StoreError::Corrupt(detail)) => {

@@ -1,8 +1,10 @@
 //! The table `device-statistics` on DynamoDB.
 
 use crate::BoxError;
+use crate::batch::{ATTEMPTS_MAX_DEFAULT, BatchLimits, Sent, send_all};
 use crate::call_failure::call_failure;
 use crate::consumed::ConsumedUnits;
+use crate::shared_error::SharedError;
 use crate::statistics_item::{
     Attributes, STATISTICS, decode_page, decode_statistics, encode_page, encode_statistics, key,
 };
@@ -12,14 +14,20 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError as InterceptError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, TransactWriteItem};
 use ports::{DeviceWrite, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use telemetry::DeviceId;
 
+/// What BatchGetItem takes: 100 keys. It says itself which of them are too many bytes for one answer.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const READ_LIMITS: BatchLimits =
+    BatchLimits { entries_max: 100, bytes_max: usize::MAX, attempts_max: ATTEMPTS_MAX_DEFAULT };
+
 /// Statistics and ledger pages in a DynamoDB table with the partition key `device_id` and the sort key `item`, both
-/// strings. Every read is strongly consistent. It needs `dynamodb:GetItem`, `Query` and `PutItem` on the table.
+/// strings. Every read is strongly consistent. It needs `dynamodb:BatchGetItem`, `Query` and `PutItem` on the table.
 #[derive(Debug, Clone)]
 pub struct DynamoDbStatisticsStore {
     client: Client,
@@ -45,6 +53,39 @@ impl DynamoDbStatisticsStore {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         call_failure(action, format!("table {}", self.table), error)
+    }
+
+    /// One BatchGetItem. It leaves keys unread where it is throttled, or its answer would be over 16 MB.
+    async fn get_batch(&self, devices: Vec<&DeviceId>) -> Vec<Sent<Option<StatisticsItem>, StoreError>> {
+        let keys = devices.iter().map(|device| key(device, STATISTICS)).collect();
+        let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let answer = match request {
+            Ok(keys) => self.client.batch_get_item().request_items(&self.table, keys).send().await,
+            Err(error) => Err(error.into()),
+        };
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let cause = SharedError::new(self.failure("dynamodb:BatchGetItem", error));
+                return devices.iter().map(|_| Sent::Failed(StoreError::Unavailable(cause.clone().into()))).collect();
+            }
+        };
+        let of_device = |attributes: &Attributes| attributes.get("device_id")?.as_s().ok().cloned();
+        let unread = answer.unprocessed_keys.as_mut().and_then(|unread| unread.remove(&self.table));
+        let unread: HashSet<String> = unread.iter().flat_map(|unread| &unread.keys).filter_map(of_device).collect();
+        let items = answer.responses.as_mut().and_then(|items| items.remove(&self.table)).unwrap_or_default();
+        let mut items: HashMap<String, Attributes> =
+            items.into_iter().filter_map(|item| Some((of_device(&item)?, item))).collect();
+        let outcome = |device: &DeviceId| {
+            if unread.contains(device.as_str()) {
+                return Sent::Again(StoreError::Unavailable("dynamodb:BatchGetItem left the item unread".into()));
+            }
+            match items.remove(device.as_str()).map(decode_statistics).transpose() {
+                Ok(item) => Sent::Taken(item),
+                Err(error) => Sent::Failed(error),
+            }
+        };
+        devices.into_iter().map(outcome).collect()
     }
 
     /// A conditional put of the item alone: one write unit a KiB, half of what a transaction takes.
@@ -123,7 +164,7 @@ impl DynamoDbStatisticsStore {
 
     /// Whether the stored item is the one of `write`: then an earlier attempt wrote it, whose answer was lost.
     async fn stands(&self, write: &DeviceWrite) -> Result<bool, WriteError> {
-        match self.read_statistics(&write.device_id).await {
+        match self.read_device(&write.device_id).await {
             Ok(stored) => Ok(stored.is_some_and(|stored| {
                 stored.revision == write.item.revision
                     && stored.state == write.item.state
@@ -139,17 +180,10 @@ impl DynamoDbStatisticsStore {
 type TransactError = aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 impl StatisticsStore for DynamoDbStatisticsStore {
-    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key(device_id, STATISTICS)))
-            .consistent_read(true)
-            .send()
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        let sizes = vec![0; devices.len()];
+        send_all(&sizes, READ_LIMITS, |places| self.get_batch(places.into_iter().map(|at| &devices[at]).collect()))
             .await
-            .map_err(|error| StoreError::Unavailable(self.failure("dynamodb:GetItem", error)))?;
-        answer.item.map(decode_statistics).transpose()
     }
 
     async fn read_ledger(

@@ -88,7 +88,7 @@ async fn writes(storage: &EmbeddedStorage, tasks: usize) {
                     break;
                 }
                 let device = DeviceId::parse(format!("device-{n:05}")).expect("a valid name");
-                let item = store.read_statistics(&device).await.expect("a read");
+                let item = store.read_device(&device).await.expect("a read");
                 let write = write(&device, item.map(|item| item.revision));
                 store.write(write).await.expect("written");
                 written.fetch_add(1, Ordering::Relaxed);

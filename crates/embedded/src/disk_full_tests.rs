@@ -58,7 +58,7 @@ async fn check(storage: &EmbeddedStorage, shard: &ShardId, acknowledged: &[usize
     let missing: Vec<_> = acknowledged.iter().filter(|number| !puts.contains(number)).collect();
     assert!(missing.is_empty(), "acknowledged and lost: {missing:?} of {puts:?}");
     let device = DeviceId::parse("a").expect("a valid name");
-    let item = storage.statistics().read_statistics(&device).await.expect("a read").expect("an item");
+    let item = storage.statistics().read_device(&device).await.expect("a read").expect("an item");
     assert!(item.revision >= least_revision, "revision {} where {least_revision} was acknowledged", item.revision);
     let pages =
         whole_ledger(&storage.statistics(), &device, &LedgerKeys::starting_with("ledger#")).await.expect("a read");

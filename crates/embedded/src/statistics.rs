@@ -97,15 +97,32 @@ impl EmbeddedStatisticsStore {
     }
 }
 
-impl StatisticsStore for EmbeddedStatisticsStore {
-    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        // One look-up, mostly from the cache: a thread of its own would cost more.
-        let item = self.parts.database.read(|transaction| {
-            let Some(bytes) = transaction.open_table(ITEMS)?.get(device_id.as_str())? else { return Ok(None) };
-            let bytes = bytes.value();
-            Ok(Some(decode_item(bytes).ok_or_else(|| unreadable_item(device_id.as_str(), bytes))))
+impl EmbeddedStatisticsStore {
+    fn items(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        let items = self.parts.database.read(|transaction| {
+            let table = transaction.open_table(ITEMS)?;
+            let read = |device: &DeviceId| {
+                let Some(bytes) = table.get(device.as_str())? else { return Ok(Ok(None)) };
+                let bytes = bytes.value();
+                Ok(decode_item(bytes).map(Some).ok_or_else(|| unreadable_item(device.as_str(), bytes)))
+            };
+            devices.iter().map(read).collect()
         });
-        item.map_err(unavailable)?.transpose()
+        match items {
+            Ok(items) => items,
+            // A damaged page of the file is of some of them.
+            Err(_) if devices.len() > 1 => {
+                devices.iter().flat_map(|device| self.items(std::slice::from_ref(device))).collect()
+            }
+            Err(failure) => vec![Err(unavailable(failure))],
+        }
+    }
+}
+
+impl StatisticsStore for EmbeddedStatisticsStore {
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        // Look-ups that are mostly in redb's cache: a thread of their own would cost more.
+        self.items(devices)
     }
 
     async fn read_ledger(

@@ -23,9 +23,9 @@ impl<S: StatisticsStore> ObservedStatisticsStore<S> {
 impl<S: StatisticsStore> StatisticsStore for ObservedStatisticsStore<S> {
     fn read_statistics(
         &self,
-        device_id: &DeviceId,
-    ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send {
-        self.store.read_statistics(device_id)
+        devices: &[DeviceId],
+    ) -> impl Future<Output = Vec<Result<Option<StatisticsItem>, StoreError>>> + Send {
+        self.store.read_statistics(devices)
     }
 
     fn read_ledger(

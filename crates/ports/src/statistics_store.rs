@@ -105,11 +105,23 @@ pub struct DeviceWrite {
 
 /// Statistics and ledger pages, with one conditional write a device and batch.
 pub trait StatisticsStore: Send + Sync {
-    /// The device's item, strongly consistent.
+    /// The items of these devices, strongly consistent: one result for each, in order. No device is named twice. One
+    /// that can't be read fails alone.
     fn read_statistics(
         &self,
+        devices: &[DeviceId],
+    ) -> impl Future<Output = Vec<Result<Option<StatisticsItem>, StoreError>>> + Send;
+
+    /// [`Self::read_statistics`] of one device.
+    fn read_device(
+        &self,
         device_id: &DeviceId,
-    ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<StatisticsItem>, StoreError>> + Send {
+        async {
+            let read = self.read_statistics(std::slice::from_ref(device_id)).await.pop();
+            read.unwrap_or_else(|| Err(StoreError::Unavailable("the store gave no answer".into())))
+        }
+    }
 
     /// The device's ledger pages whose keys are among `keys`, in key order and strongly consistent: those after `after`,
     /// where a part before ended, or the first. A part holds as many as [`LEDGER_PART_BYTES`] have room for, at least

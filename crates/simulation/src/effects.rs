@@ -51,9 +51,9 @@ impl Simulation<'_> {
     fn take_effect(&mut self, operation: &mut Operation) -> Verdict {
         let invocation = operation.invocation;
         match &mut operation.request {
-            Request::ReadStatistics(device) => {
-                let device = device.clone();
-                operation.reply = Some(Reply::Statistics(self.read_statistics(invocation, &device)));
+            Request::ReadStatistics(devices) => {
+                let items = devices.iter().map(|device| self.read_statistics(invocation, device)).collect();
+                operation.reply = Some(Reply::Statistics(items));
             }
             Request::ReadLedger(device, keys, after) => {
                 let part = self.read_ledger(invocation, device, keys, after.as_deref());

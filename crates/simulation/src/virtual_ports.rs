@@ -14,7 +14,7 @@ use telemetry::{DeviceId, Timestamp};
 /// What was asked of a port.
 #[derive(Debug)]
 pub(crate) enum Request {
-    ReadStatistics(DeviceId),
+    ReadStatistics(Vec<DeviceId>),
     ReadLedger(DeviceId, LedgerKeys, Option<String>),
     Write(Box<DeviceWrite>),
     Send(Vec<DeadLetter>),
@@ -23,7 +23,7 @@ pub(crate) enum Request {
 /// A port's answer.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Statistics(Result<Option<StatisticsItem>, StoreError>),
+    Statistics(Vec<Result<Option<StatisticsItem>, StoreError>>),
     Ledger(Result<LedgerPart, StoreError>),
     Written(Result<(), WriteError>),
     Sent(Vec<Result<(), DeadLetterError>>),
@@ -139,9 +139,9 @@ impl Drop for Call {
 }
 
 impl StatisticsStore for Virtual {
-    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        match self.call(Request::ReadStatistics(device_id.clone())).await {
-            Reply::Statistics(result) => result,
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        match self.call(Request::ReadStatistics(devices.to_vec())).await {
+            Reply::Statistics(results) => results,
             _ => unreachable!("the scheduler answers what was asked"),
         }
     }

@@ -84,7 +84,7 @@ data "aws_iam_policy_document" "function" {
   # Transactions are authorised by the actions of their parts.
   statement {
     sid       = "CountOnce"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"]
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"]
     resources = [var.table_arn]
   }
 

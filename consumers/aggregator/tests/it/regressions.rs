@@ -60,8 +60,8 @@ impl Odd {
 }
 
 impl StatisticsStore for &Odd {
-    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        self.memory.read_statistics(device_id).await
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        self.memory.read_statistics(devices).await
     }
 
     async fn read_ledger(

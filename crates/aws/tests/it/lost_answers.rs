@@ -5,9 +5,9 @@ use crate::scripted_service::{Answer, ScriptedService};
 use aws::{DynamoDbStatisticsStore, SqsDeadLetterQueue, aws_sdk_dynamodb, aws_sdk_sqs};
 use ports::{
     Archive, ArchiveError, DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem,
-    StatisticsAttributes, StatisticsItem, StatisticsStore as _, WriteError,
+    StatisticsAttributes, StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
 
 fn at(text: &str) -> Timestamp {
@@ -37,6 +37,11 @@ async fn store(service: &ScriptedService) -> DynamoDbStatisticsStore {
     DynamoDbStatisticsStore::new(aws_sdk_dynamodb::Client::new(&service.config().await), "device-statistics")
 }
 
+/// An answer of BatchGetItem.
+fn found(items: &[&Value]) -> Value {
+    json!({ "Responses": { "device-statistics": items }, "UnprocessedKeys": {} })
+}
+
 const CONDITION_FAILED: &str = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
 
 #[tokio::test]
@@ -44,7 +49,7 @@ async fn a_condition_that_fails_over_our_own_first_attempt_is_success() {
     let service = ScriptedService::new(|call, before| match call.operation.as_str() {
         "PutItem" if before == 0 => Answer::ServerError,
         "PutItem" => Answer::ClientError(CONDITION_FAILED),
-        "GetItem" => Answer::Ok(json!({ "Item": call.earlier[0]["Item"] })),
+        "BatchGetItem" => Answer::Ok(found(&[&call.earlier[0]["Item"]])),
         other => panic!("unexpected call {other}"),
     });
     store(&service).await.write(write(Vec::new())).await.expect("written by the first attempt");
@@ -55,10 +60,10 @@ async fn a_condition_that_fails_after_a_retry_over_another_writers_item_is_faile
     let service = ScriptedService::new(|call, before| match call.operation.as_str() {
         "PutItem" if before == 0 => Answer::ServerError,
         "PutItem" => Answer::ClientError(CONDITION_FAILED),
-        "GetItem" => {
+        "BatchGetItem" => {
             let mut item = call.earlier[0]["Item"].clone();
             item["state"] = json!({ "B": "BAUG" });
-            Answer::Ok(json!({ "Item": item }))
+            Answer::Ok(found(&[&item]))
         }
         other => panic!("unexpected call {other}"),
     });
@@ -93,6 +98,75 @@ async fn a_store_that_keeps_failing_is_unavailable() {
     let service = ScriptedService::new(|_, _| Answer::ServerError);
     let result = store(&service).await.write(write(Vec::new())).await;
     assert!(matches!(result, Err(WriteError::Unavailable(_))), "{result:?}");
+}
+
+/// A table in which the devices of even numbers have an item; it answers no more than this many keys a call.
+fn half_a_table(keys_max: usize) -> ScriptedService {
+    ScriptedService::new(move |call, _| {
+        assert_eq!(call.operation, "BatchGetItem");
+        let asked = &call.body["RequestItems"]["device-statistics"];
+        assert_eq!(asked["ConsistentRead"], true);
+        let keys = asked["Keys"].as_array().expect("keys");
+        let (read, unread) = keys.split_at(keys_max.min(keys.len()));
+        let has_item =
+            |key: &&Value| key["device_id"]["S"].as_str().is_some_and(|name| name.ends_with(['0', '2', '4', '6', '8']));
+        let items = read.iter().rev().filter(has_item).map(|key| {
+            let mut item = json!({ "revision": { "N": "8" }, "count": { "N": "1" }, "state": { "B": "AQID" } });
+            let numbers = ["mean", "median", "standard_deviation", "minimum", "maximum", "mean_confidence_95"];
+            for name in numbers.into_iter().chain(["first_timestamp", "last_timestamp"]) {
+                item[name] = json!({ "NULL": true });
+            }
+            item["anomaly_count"] = json!({ "N": "0" });
+            item["updated_at"] = json!({ "S": "2026-01-31T12:00:00Z" });
+            if key["device_id"]["S"] == "device-4" {
+                item["mean"] = json!({ "S": "damaged" });
+            }
+            item["device_id"] = key["device_id"].clone();
+            item["item"] = key["item"].clone();
+            item
+        });
+        let unread = json!({ "device-statistics": { "Keys": unread, "ConsistentRead": true } });
+        let unread = if keys.len() > keys_max { unread } else { json!({}) };
+        Answer::Ok(
+            json!({ "Responses": { "device-statistics": items.collect::<Vec<_>>() }, "UnprocessedKeys": unread }),
+        )
+    })
+}
+
+fn devices(count: usize) -> Vec<DeviceId> {
+    (0..count).map(|n| DeviceId::parse(format!("device-{n}")).expect("a valid name")).collect()
+}
+
+/// Device 4's item is damaged; those of odd numbers are absent.
+fn assert_half(items: &[Result<Option<StatisticsItem>, StoreError>]) {
+    for (n, item) in items.iter().enumerate() {
+        match item {
+            Err(StoreError::Corrupt(_)) => assert_eq!(n, 4),
+            item => assert_eq!(item.as_ref().expect("a read").is_some(), n.is_multiple_of(2), "device {n}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn items_are_read_a_hundred_a_call_and_a_damaged_one_fails_alone() {
+    let service = half_a_table(100);
+    assert_half(&store(&service).await.read_statistics(&devices(250)).await);
+    assert_eq!(service.operations().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_a_read_left_over_are_read_again_alone() {
+    let service = half_a_table(30);
+    assert_half(&store(&service).await.read_statistics(&devices(100)).await);
+    let keys = |body: &Value| body["RequestItems"]["device-statistics"]["Keys"].as_array().map_or(0, Vec::len);
+    assert_eq!(service.bodies().iter().map(keys).collect::<Vec<_>>(), [100, 70, 40, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_are_never_read_are_unavailable_and_not_absent() {
+    let items = store(&half_a_table(0)).await.read_statistics(&devices(3)).await;
+    assert!(items.iter().all(|item| matches!(item, Err(StoreError::Unavailable(_)))), "{items:?}");
+    assert_eq!(items.len(), 3);
 }
 
 /// Holds everything, and tells nothing.

@@ -46,7 +46,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ViewErr
 
 impl PipelineView for StorageView {
     async fn device(&self, device_id: &DeviceId) -> Result<Option<StatisticsAttributes>, ViewError> {
-        let item = self.storage.statistics().read_statistics(device_id).await.map_err(unavailable)?;
+        let item = self.storage.statistics().read_device(device_id).await.map_err(unavailable)?;
         Ok(item.map(|item| item.attributes))
     }
 

@@ -143,7 +143,7 @@ async fn read_all(storage: &EmbeddedStorage, folder: &Path) -> BTreeMap<String, 
     add("accounting".to_owned(), text(storage.accounting().await));
     for device in DEVICES {
         let device_id = DeviceId::parse(device).unwrap();
-        add(format!("item of {device}"), text(statistics.read_statistics(&device_id).await));
+        add(format!("item of {device}"), text(statistics.read_device(&device_id).await));
         add(
             format!("ledger of {device}"),
             text(whole_ledger(&statistics, &device_id, &LedgerKeys::starting_with("ledger#")).await),

@@ -81,7 +81,7 @@ fn replace_state(directory: &Path, device: &str, change: impl Fn(StatisticsItem)
     runtime().block_on(async {
         let storage = EmbeddedStorage::open(directory, Options::default()).unwrap();
         let device_id = DeviceId::parse(device).unwrap();
-        let item = storage.statistics().read_statistics(&device_id).await.unwrap().unwrap();
+        let item = storage.statistics().read_device(&device_id).await.unwrap().unwrap();
         let expected_revision = Some(item.revision);
         let changed = StatisticsItem { revision: item.revision + 1, ..change(item.clone()) };
         let write = DeviceWrite { device_id, expected_revision, item: changed, pages: Vec::new() };

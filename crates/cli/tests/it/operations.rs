@@ -53,7 +53,7 @@ impl OneMachine {
     fn replace(&mut self, device: &str, change: impl Fn(StatisticsItem) -> StatisticsItem) -> StatisticsItem {
         self.between(async |storage| {
             let device_id = DeviceId::parse(device).unwrap();
-            let item = storage.statistics().read_statistics(&device_id).await.unwrap().unwrap();
+            let item = storage.statistics().read_device(&device_id).await.unwrap().unwrap();
             let expected_revision = Some(item.revision);
             let changed = StatisticsItem { revision: item.revision + 1, ..change(item.clone()) };
             let write = DeviceWrite { device_id, expected_revision, item: changed, pages: Vec::new() };

@@ -253,7 +253,7 @@ impl World {
     /// Counts those that the device's ledger does not have.
     async fn count(&self, storage: &EmbeddedStorage, device: &str, mut names: Vec<String>) -> Result<(), Died> {
         let (device_id, store) = (DeviceId::parse(device).expect("a name"), storage.statistics());
-        let item = self.answer(store.read_statistics(&device_id).await)?;
+        let item = self.answer(store.read_device(&device_id).await)?;
         let pages = self.answer(whole_ledger(&store, &device_id, &LedgerKeys::starting_with("ledger#")).await)?;
         let counted: BTreeSet<String> = pages.iter().flat_map(|page| names_in(&page.page)).collect();
         names.retain(|name| !counted.contains(name));

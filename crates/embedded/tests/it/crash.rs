@@ -77,7 +77,7 @@ async fn put_for_ever(storage: EmbeddedStorage, task: usize) {
 async fn write_for_ever(storage: EmbeddedStorage, task: usize) {
     let device = format!("device-{task}");
     let id = DeviceId::parse(device.as_str()).expect("a valid name");
-    let item = storage.statistics().read_statistics(&id).await.expect("a read");
+    let item = storage.statistics().read_device(&id).await.expect("a read");
     let mut revision = item.map(|item| item.revision);
     loop {
         storage.statistics().write(write(&device, revision)).await.expect("written");

@@ -77,7 +77,7 @@ async fn a_write_that_fails_its_condition_leaves_nothing_to_be_curated() {
     let store = open(folder.path()).statistics();
     write(&store, "a", None).await;
     store.note_curated(named(&[("a", 1)])).await.expect("noted");
-    let item = store.read_statistics(&DeviceId::parse("a").expect("a name")).await.expect("read").expect("an item");
+    let item = store.read_device(&DeviceId::parse("a").expect("a name")).await.expect("read").expect("an item");
     let device_id = DeviceId::parse("a").expect("a name");
     let stale = DeviceWrite {
         device_id,

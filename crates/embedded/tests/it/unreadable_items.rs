@@ -51,7 +51,7 @@ async fn storage_with(folder: &Path, devices: &[&str], versions: &[(&str, u8)]) 
 }
 
 async fn refused(store: &EmbeddedStatisticsStore, name: &str) -> [StoreError; 2] {
-    let item = store.read_statistics(&device(name)).await.expect_err("an item that cannot be read");
+    let item = store.read_device(&device(name)).await.expect_err("an item that cannot be read");
     let keys = LedgerKeys::starting_with("ledger#2026-01-31#");
     let pages = store.read_ledger(&device(name), &keys, None).await.expect_err("a page that cannot be read");
     [item, pages]

@@ -260,8 +260,8 @@ struct Sink {
 }
 
 impl StatisticsStore for Sink {
-    async fn read_statistics(&self, _: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        Ok(None)
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        devices.iter().map(|_| Ok(None)).collect()
     }
 
     async fn read_ledger(&self, _: &DeviceId, _: &LedgerKeys, _: Option<&str>) -> Result<LedgerPart, StoreError> {

@@ -67,7 +67,7 @@ fn write(name: &str, expected_revision: Option<u64>, revision: u64, pages: Vec<L
 const DAY: &str = "2026-01-31";
 
 async fn read<S: StatisticsStore>(store: &S, name: &str) -> Option<StatisticsItem> {
-    store.read_statistics(&device(name)).await.expect("a read")
+    store.read_device(&device(name)).await.expect("a read")
 }
 
 async fn ledger<S: StatisticsStore>(store: &S, name: &str, day: &str) -> Vec<LedgerPageItem> {
@@ -112,6 +112,21 @@ pub async fn an_item_reads_back_equal<S: StatisticsStore>(store: &S) {
     let bare = DeviceWrite { item: bare_item(2), ..write("device-1", Some(1), 2, Vec::new()) };
     store.write(bare).await.expect("written");
     assert_eq!(read(store, "device-1").await, Some(bare_item(2)), "no attribute of the revision before is left");
+}
+
+/// Several devices are read at once: one result for each, in the order that they were asked for in.
+pub async fn devices_are_read_together_in_order<S: StatisticsStore>(store: &S) {
+    assert!(store.read_statistics(&[]).await.is_empty());
+    // More than one call of any back end takes, in no order of their names, every third never written.
+    let names: Vec<_> = (0..250u64).map(|n| format!("device-{}", n * 7 % 250)).collect();
+    let is_written = |n: u64| !n.is_multiple_of(3);
+    for (n, name) in (0..).zip(&names).filter(|(n, _)| is_written(*n)) {
+        store.write(write(name, None, n + 1, Vec::new())).await.expect("written");
+    }
+    let devices: Vec<_> = names.iter().map(|name| device(name)).collect();
+    let read = store.read_statistics(&devices).await.into_iter().map(|item| item.expect("a read"));
+    let expected = (0..250).map(|n| is_written(n).then(|| item(n + 1)));
+    assert!(read.eq(expected));
 }
 
 /// Revisions may leave numbers out, and go as far as 64 bits.
@@ -291,6 +306,7 @@ macro_rules! statistics_store_contract {
             [
                 an_unknown_device_has_nothing,
                 an_item_reads_back_equal,
+                devices_are_read_together_in_order,
                 revisions_may_be_any_rising_numbers,
                 a_first_write_fails_where_an_item_stands,
                 a_write_of_another_revision_fails,

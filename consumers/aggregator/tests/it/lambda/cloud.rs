@@ -44,6 +44,8 @@ pub struct Contents {
     pub messages: Vec<Value>,
     /// By key, as it stands in the address.
     pub objects: BTreeMap<String, Vec<u8>>,
+    /// Keys of each BatchGetItem.
+    pub reads: Vec<usize>,
     /// Write units told in answers.
     pub write_units: u64,
     /// Actions that the role may not call.
@@ -134,7 +136,7 @@ impl Services {
         let mut contents = self.contents();
         let operation = target.rsplit_once('.').map_or("", |(_, operation)| operation);
         match operation {
-            "GetItem" => on_table(&mut contents, "dynamodb:GetItem", &request, get_item),
+            "BatchGetItem" => batch_get_item(&mut contents, &request),
             "PutItem" => on_table(&mut contents, "dynamodb:PutItem", &request, put_item),
             "Query" => on_table(&mut contents, "dynamodb:Query", &request, query),
             "TransactWriteItems" => transact(&mut contents, &request),
@@ -191,12 +193,17 @@ fn key_of(item: &Value) -> Key {
     (text("device_id"), text("item"))
 }
 
-fn get_item(contents: &mut Contents, request: &Value) -> JsonAnswer {
-    assert_eq!(request["ConsistentRead"], true);
-    match contents.items.get(&key_of(&request["Key"])) {
-        Some(item) => (200, json!({ "Item": item })),
-        None => (200, json!({})),
+fn batch_get_item(contents: &mut Contents, request: &Value) -> JsonAnswer {
+    let (table, asked) = request["RequestItems"].as_object().and_then(|tables| tables.iter().next()).expect("a table");
+    if let Some(refusal) = refusal(contents, "dynamodb:BatchGetItem", &json!({ "TableName": table })) {
+        return refusal;
     }
+    assert_eq!(asked["ConsistentRead"], true);
+    let keys = asked["Keys"].as_array().expect("keys");
+    assert!((1..=100).contains(&keys.len()));
+    contents.reads.push(keys.len());
+    let items: Vec<&Value> = keys.iter().filter_map(|key| contents.items.get(&key_of(key))).collect();
+    (200, json!({ "Responses": { table: items }, "UnprocessedKeys": {} }))
 }
 
 fn query(contents: &mut Contents, request: &Value) -> JsonAnswer {

@@ -110,7 +110,7 @@ async fn no_level_logs_payloads_or_keys() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_permission_is_named_in_the_log_and_the_batch_is_counted_once_it_is_there() {
-    for action in ["dynamodb:GetItem", "dynamodb:PutItem"] {
+    for action in ["dynamodb:BatchGetItem", "dynamodb:PutItem"] {
         let cloud = Cloud::start().await;
         cloud.contents().denied.push(action);
         let mut function = start(&cloud, &[]).await;
@@ -148,7 +148,9 @@ async fn a_missing_table_is_named_in_the_log_and_the_batch_comes_again() {
     assert_eq!(failures.len(), 2, "each device's first record: {failures:?}");
     let log = function.log();
     let error = errors(&log)[0]["fields"]["error"].as_str().expect("text");
-    for part in ["dynamodb:GetItem", "table never-made", "ResourceNotFoundException", "Requested resource not found"] {
+    for part in
+        ["dynamodb:BatchGetItem", "table never-made", "ResourceNotFoundException", "Requested resource not found"]
+    {
         assert!(error.contains(part), "{part} is not in {error}");
     }
 }

@@ -27,6 +27,8 @@ pub struct Table {
     pub letters: BTreeMap<String, DeadLetter>,
     /// Faults to come, the last first; none left: no fault.
     pub faults: Vec<Fault>,
+    /// Of how many devices the items were read, call by call.
+    pub reads: Vec<usize>,
     pub writes: usize,
     pub transactions: usize,
 }
@@ -50,14 +52,16 @@ fn lost() -> Box<dyn std::error::Error + Send + Sync> {
 }
 
 impl StatisticsStore for Memory {
-    async fn read_statistics(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
-        if self.fault() != Fault::None {
-            return Err(StoreError::Unavailable(lost()));
-        }
-        let item = self.table().items.get(device_id).cloned();
+    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
+        let read = |device| match self.fault() {
+            Fault::None => Ok(self.table().items.get(device).cloned()),
+            _ => Err(StoreError::Unavailable(lost())),
+        };
+        let items = devices.iter().map(read).collect();
+        self.table().reads.push(devices.len());
         // Others may come between a read and what is made of it.
         tokio::task::yield_now().await;
-        Ok(item)
+        items
     }
 
     /// One page a part.

@@ -175,7 +175,7 @@ impl Service {
             let mut statistics = Vec::new();
             for device in devices {
                 let device = DeviceId::parse(*device).unwrap();
-                let item = storage.statistics().read_statistics(&device).await.unwrap();
+                let item = storage.statistics().read_device(&device).await.unwrap();
                 statistics.push(item.map(|item| item.attributes));
             }
             statistics

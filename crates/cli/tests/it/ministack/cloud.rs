@@ -174,7 +174,7 @@ impl Cloud {
 
     fn item(&self, device: &str) -> StatisticsItem {
         let device_id = DeviceId::parse(device).unwrap();
-        self.runtime.block_on(self.table.read_statistics(&device_id)).unwrap().expect("the device has statistics")
+        self.runtime.block_on(self.table.read_device(&device_id)).unwrap().expect("the device has statistics")
     }
 
     fn replace(&self, device: &str, before: &StatisticsItem, item: StatisticsItem) {

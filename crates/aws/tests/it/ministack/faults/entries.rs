@@ -1,4 +1,4 @@
-//! Calls of many entries, of which some fail, with HTTP 200: PutRecords and SendMessageBatch.
+//! Calls of many entries, of which some fail, with HTTP 200: PutRecords, SendMessageBatch and BatchGetItem.
 
 use crate::ministack::faults::fault::Operation;
 use crate::wire::{HttpResponse, json_answer};
@@ -17,15 +17,19 @@ pub struct Parts {
 
 /// Chooses the entries that fail, at least one.
 pub fn fail_some(operation: Operation, request: &Value, chance: &mut Random) -> Parts {
-    let name = if operation == Operation::PutRecords { "Records" } else { "Entries" };
-    let entries = request[name].as_array().cloned().unwrap_or_default();
+    let place = match operation {
+        Operation::PutRecords => "/Records",
+        Operation::BatchGetItem => "/RequestItems/device-statistics/Keys",
+        _ => "/Entries",
+    };
+    let entries = request.pointer(place).and_then(Value::as_array).cloned().unwrap_or_default();
     let surely = chance.below(entries.len());
     let fails: Vec<bool> = (0..entries.len()).map(|at| at == surely || chance.one_in(2)).collect();
     let passing: Vec<Value> =
         entries.iter().zip(&fails).filter(|(_, fails)| !**fails).map(|(entry, _)| entry.clone()).collect();
     let rest = (!passing.is_empty()).then(|| {
         let mut rest = request.clone();
-        rest[name] = json!(passing);
+        *rest.pointer_mut(place).expect("the entries") = json!(passing);
         rest
     });
     Parts { operation, fails, entries, rest }
@@ -40,7 +44,11 @@ impl Parts {
             Some(response) => serde_json::from_slice(response.body().bytes().unwrap_or_default()).expect("JSON"),
             None => json!({}),
         };
-        let body = if self.operation == Operation::PutRecords { self.records(&body) } else { self.messages(body) };
+        let body = match self.operation {
+            Operation::PutRecords => self.records(&body),
+            Operation::BatchGetItem => self.items(body),
+            _ => self.messages(body),
+        };
         json_answer(200, &body)
     }
 
@@ -54,6 +62,13 @@ impl Parts {
         let results: Vec<Value> = results.collect();
         let failed = results.iter().filter(|result| result["ErrorCode"].is_string()).count();
         json!({ "FailedRecordCount": failed, "Records": results })
+    }
+
+    fn items(&self, mut rest: Value) -> Value {
+        let unread = self.entries.iter().zip(&self.fails).filter(|(_, fails)| **fails).map(|(key, _)| key);
+        let keys: Vec<&Value> = unread.collect();
+        rest["UnprocessedKeys"] = json!({ "device-statistics": { "Keys": keys, "ConsistentRead": true } });
+        rest
     }
 
     fn messages(&self, mut rest: Value) -> Value {

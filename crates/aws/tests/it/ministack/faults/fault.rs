@@ -28,7 +28,7 @@ kinds! {
         ListShards = "Kinesis ListShards",
         GetShardIterator = "Kinesis GetShardIterator",
         GetRecords = "Kinesis GetRecords",
-        GetItem = "DynamoDB GetItem",
+        BatchGetItem = "DynamoDB BatchGetItem",
         Query = "DynamoDB Query",
         PutItem = "DynamoDB PutItem",
         TransactWriteItems = "DynamoDB TransactWriteItems",
@@ -108,11 +108,11 @@ impl Operation {
         use Fault::*;
         use Operation::*;
         let own: &[Fault] = match self {
-            PutRecords | SendMessageBatch => &[PartlyFailed],
+            PutRecords | SendMessageBatch | BatchGetItem => &[PartlyFailed],
             ListShards | Query => &[CutShort],
             GetRecords => &[CutShort, IteratorExpired],
             PutItem | TransactWriteItems => &[TransactionConflict],
-            GetShardIterator | GetItem | PutObject | GetObject | ListObjects => &[],
+            GetShardIterator | PutObject | GetObject | ListObjects => &[],
         };
         let of_writes: &[Fault] = match self {
             PutRecords | PutItem | TransactWriteItems | SendMessageBatch | PutObject => &[Late, Twice],
@@ -120,7 +120,7 @@ impl Operation {
         };
         // What the function calls can hold it up.
         let of_the_function: &[Fault] = match self {
-            GetItem | Query | PutItem | TransactWriteItems | SendMessageBatch | PutObject => &[Hangs],
+            BatchGetItem | Query | PutItem | TransactWriteItems | SendMessageBatch | PutObject => &[Hangs],
             _ => &[],
         };
         let common = &[Throttled, InternalError, Unavailable, ConnectionReset, TimedOut, ReplyLost];

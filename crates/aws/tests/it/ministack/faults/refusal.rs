@@ -20,7 +20,7 @@ pub fn of(operation: Operation, fault: Fault, request: &HttpRequest, chance: &mu
         TransactWriteItems if chance.one_in(2) || fault == Fault::TransactionConflict => {
             canceled(fault, request, chance).unwrap_or_else(|| of_dynamodb(fault, chance))
         }
-        GetItem | Query | PutItem | TransactWriteItems => of_dynamodb(fault, chance),
+        BatchGetItem | Query | PutItem | TransactWriteItems => of_dynamodb(fault, chance),
         SendMessageBatch => of_sqs(fault, chance),
         PutObject | GetObject | ListObjects => of_s3(fault),
     }
