@@ -1,7 +1,8 @@
-//! One device's group: read, plan and write, until the whole of it is decided.
+//! The groups of a batch: each device's item read or cached, planned and written, until the whole group is decided.
 
+use crate::cache::{CachedState, StateCache};
 use crate::decode::Group;
-use crate::plan::{CorruptPages, DayFound, Found, LookUps, Outcome, Plan, look_ups, plan};
+use crate::plan::{CorruptPages, DayFound, Found, LookUps, Outcome, Plan, PlannedPage, look_ups, plan};
 use crate::settings::{LedgerMode, Settings};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ports::{
@@ -21,6 +22,10 @@ const PAGE_EXPIRY_MARGIN_SECONDS: i64 = 24 * 3600;
 /// the 8 MiB that its look-ups may take, however many devices and days they are of.
 const PARTS_AT_ONCE: usize = 3;
 
+/// Items that are read in one call, as many as BatchGetItem takes, and calls ahead of the writes.
+const ITEMS_A_READ: usize = 100;
+const READS_AT_ONCE: usize = 2;
+
 /// A passing failure of one device's group: it will be delivered again.
 #[derive(Debug)]
 pub(crate) struct GroupFailure {
@@ -38,18 +43,24 @@ fn failure(error: impl std::error::Error + Send + Sync + 'static) -> GroupFailur
     GroupFailure { cause: Box::new(error) }
 }
 
+/// What a read of a device's item brought.
+type ItemRead = Result<Option<StatisticsItem>, StoreError>;
+
 enum Written {
     /// A prefix of the group is done, with these outcomes.
     Prefix(Vec<Outcome>),
     /// Another writer came between: read and plan again.
     Overtaken,
+    /// It was planned from a cached state, and no write proves it: plan again from a fresh read.
+    Unproven,
 }
 
-/// A device's item as it was read.
+/// A device's item as it was read, or cached.
 #[derive(Default)]
 struct Stored {
     revision: Option<u64>,
     state: Option<DeviceState>,
+    is_cached: bool,
 }
 
 /// Writes groups.
@@ -57,22 +68,49 @@ pub(crate) struct GroupWriter<'a, S, C> {
     pub store: &'a S,
     pub clock: &'a C,
     pub settings: &'a Settings,
+    pub cache: &'a StateCache,
     parts: Semaphore,
 }
 
 impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
     /// The writer of one batch.
-    pub fn new(store: &'a S, clock: &'a C, settings: &'a Settings) -> Self {
-        GroupWriter { store, clock, settings, parts: Semaphore::new(PARTS_AT_ONCE) }
+    pub fn new(store: &'a S, clock: &'a C, settings: &'a Settings, cache: &'a StateCache) -> Self {
+        GroupWriter { store, clock, settings, cache, parts: Semaphore::new(PARTS_AT_ONCE) }
+    }
+
+    /// Writes a batch's groups, each whole or failed by itself. Those whose states are cached come first; the items of
+    /// the others are read many at once, and no more of them than are soon written.
+    pub async fn write_groups(&self, groups: Vec<Group>) -> Vec<(Group, Result<Vec<Outcome>, GroupFailure>)> {
+        let (warm, cold): (Vec<Group>, _) = groups.into_iter().partition(|group| self.cache.holds(&group.device_id));
+        let warm = futures::stream::iter(warm.into_iter().map(|group| (group, None)));
+        let cold = futures::stream::iter(cold).chunks(ITEMS_A_READ);
+        let cold = cold.map(|groups| self.read_items(groups)).buffered(READS_AT_ONCE).flat_map(futures::stream::iter);
+        let write = |(group, item)| async move {
+            let outcomes = self.write_group(&group, item).await;
+            (group, outcomes)
+        };
+        warm.chain(cold).map(write).buffer_unordered(self.settings.concurrency.max(1)).collect().await
+    }
+
+    async fn read_items(&self, groups: Vec<Group>) -> Vec<(Group, Option<ItemRead>)> {
+        let devices: Vec<DeviceId> = groups.iter().map(|group| group.device_id.clone()).collect();
+        let mut items = self.store.read_statistics(&devices).await.into_iter();
+        // One without an answer is read by itself.
+        groups.into_iter().map(|group| (group, items.next())).collect()
     }
 
     /// Plans and writes a device's group, in as many writes as it needs, until it is whole.
-    pub async fn write_group(&self, group: &Group) -> Result<Vec<Outcome>, GroupFailure> {
+    async fn write_group(&self, group: &Group, mut read: Option<ItemRead>) -> Result<Vec<Outcome>, GroupFailure> {
         let mut outcomes = Vec::with_capacity(group.readings.len());
-        let mut replans = 0;
+        let (mut replans, mut is_fresh) = (0, false);
         while outcomes.len() < group.readings.len() {
-            match self.write_prefix(&group.device_id, &group.readings[outcomes.len()..]).await? {
-                Written::Prefix(taken) => outcomes.extend(taken),
+            let readings = &group.readings[outcomes.len()..];
+            match self.write_prefix(&group.device_id, readings, read.take(), is_fresh).await? {
+                Written::Prefix(taken) => {
+                    outcomes.extend(taken);
+                    is_fresh = false;
+                }
+                Written::Unproven => is_fresh = true,
                 Written::Overtaken if replans < self.settings.replans_max => replans += 1,
                 Written::Overtaken => return Err(GroupFailure { cause: "other writers kept coming between".into() }),
             }
@@ -80,36 +118,67 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         Ok(outcomes)
     }
 
-    /// One read, plan and conditional write. The item is read before its pages, and the clock after them: the plan's
-    /// proof rests on it.
-    async fn write_prefix(&self, device_id: &DeviceId, readings: &[CountedReading]) -> Result<Written, GroupFailure> {
-        let Some(stored) = self.read_item(device_id).await? else {
+    /// One item, plan and conditional write. The item is read before its pages, and the clock after them: the plan's
+    /// proof rests on it. A cached item was read earlier still.
+    async fn write_prefix(
+        &self,
+        device_id: &DeviceId,
+        readings: &[CountedReading],
+        read: Option<ItemRead>,
+        is_fresh: bool,
+    ) -> Result<Written, GroupFailure> {
+        let Some(Stored { revision: expected_revision, state, is_cached }) =
+            self.stored(device_id, read, is_fresh).await?
+        else {
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
-        let (reach, look_ups) = look_ups(stored.state.as_ref(), readings, self.settings);
+        let (reach, look_ups) = look_ups(state.as_ref(), readings, self.settings);
         let readings = &readings[..reach];
         let found = self.look_up_days(device_id, look_ups).await?;
         let now = self.clock.now();
-        let Plan { outcomes, state, pages } =
-            plan(device_id.as_str(), stored.state.as_ref(), &found, readings, now.as_nanosecond(), self.settings);
-        let Some(next) = state else { return Ok(Written::Prefix(outcomes)) };
-        let Some(revision) = stored.revision.unwrap_or(0).checked_add(1) else {
+        let Plan { outcomes, next } =
+            plan(device_id.as_str(), state, &found, readings, now.as_nanosecond(), self.settings);
+        let revision = expected_revision.unwrap_or(0).checked_add(1);
+        let is_proven = next.is_some() && revision.is_some() && !outcomes.iter().any(|outcome| outcome.is_rejected());
+        if is_cached && !is_proven {
+            return Ok(Written::Unproven);
+        }
+        let Some(next) = next else { return Ok(Written::Prefix(outcomes)) };
+        let Some(revision) = revision else {
             error!(device_id = device_id.as_str(), "stored revision is the last there is");
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
         };
-        let item = StatisticsItem { revision, attributes: attributes(&next, now), state: next.encode() };
-        let pages = pages.iter().map(|page| self.page_item(page, revision)).collect();
-        let write = DeviceWrite { device_id: device_id.clone(), expected_revision: stored.revision, item, pages };
+        let item = StatisticsItem { revision, attributes: attributes(&next.state, now), state: next.encoded };
+        let pages = next.pages.into_iter().map(|page| self.page_item(page, revision)).collect();
+        let write = DeviceWrite { device_id: device_id.clone(), expected_revision, item, pages };
         match self.store.write(write).await {
-            Ok(()) => Ok(Written::Prefix(outcomes)),
+            Ok(()) => {
+                self.cache.put(device_id, revision, next.state);
+                Ok(Written::Prefix(outcomes))
+            }
+            Err(WriteError::ConditionFailed) if is_cached => Ok(Written::Unproven),
             Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),
             Err(error) => Err(failure(error)),
         }
     }
 
-    /// The item; `None` where it cannot be read as what it should be.
-    async fn read_item(&self, device_id: &DeviceId) -> Result<Option<Stored>, GroupFailure> {
-        let item = match self.store.read_device(device_id).await {
+    /// The device's state: as `read`, or else cached, unless it must be fresh, or else read now. Nothing of it is cached
+    /// afterwards. `None` where it cannot be read as what it should be.
+    async fn stored(
+        &self,
+        device_id: &DeviceId,
+        read: Option<ItemRead>,
+        is_fresh: bool,
+    ) -> Result<Option<Stored>, GroupFailure> {
+        let cached = self.cache.take(device_id);
+        let item = match (read, cached) {
+            (Some(read), _) => read,
+            (None, Some(CachedState { revision, state, .. })) if !is_fresh => {
+                return Ok(Some(Stored { revision: Some(revision), state: Some(state), is_cached: true }));
+            }
+            _ => self.store.read_device(device_id).await,
+        };
+        let item = match item {
             Ok(Some(item)) => item,
             Ok(None) => return Ok(Some(Stored::default())),
             Err(StoreError::Corrupt(detail)) => {
@@ -118,9 +187,8 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
             }
             Err(error) => return Err(failure(error)),
         };
-        let revision = Some(item.revision);
         match DeviceState::decode(&item.state) {
-            Ok(state) => Ok(Some(Stored { revision, state: Some(state) })),
+            Ok(state) => Ok(Some(Stored { revision: Some(item.revision), state: Some(state), is_cached: false })),
             Err(CorruptState::NewerVersion { found, known }) => {
                 Err(failure(StoreError::NewerVersion { what: "stored state".to_owned(), found, known }))
             }
@@ -180,7 +248,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         }
     }
 
-    fn page_item(&self, page: &LedgerPage, revision: u64) -> LedgerPageItem {
+    fn page_item(&self, PlannedPage { page, encoded }: PlannedPage, revision: u64) -> LedgerPageItem {
         let expires_at = match self.settings.ledger {
             LedgerMode::Full { retention: Some(retention) } => {
                 // The years 0000 to 9999 in seconds fit an i64.
@@ -190,7 +258,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
             }
             _ => None,
         };
-        LedgerPageItem { key: page.sort_key(revision), page: page.encode(), expires_at }
+        LedgerPageItem { key: page.sort_key(revision), page: encoded, expires_at }
     }
 }
 

@@ -1,25 +1,27 @@
 //! A batch: taken apart, its groups written, its dead letters sent, and answered.
 
+use crate::cache::StateCache;
 use crate::decode::{Batch, Group, decode};
 use crate::group::GroupWriter;
 use crate::plan::Outcome;
 use crate::rejected::{Letter, Rejected, RejectedReadings};
 use crate::settings::Settings;
-use futures::StreamExt as _;
 use ports::{Clock, DeadLetterError, DeadLetterQueue, SequenceNumber, StatisticsStore, StreamRecord, with_causes};
 use statistics::CountedReading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::sync::Arc;
 use telemetry::{DeviceId, RejectReason, Rejection};
 use tracing::error;
 
-/// The aggregator over its ports.
+/// The aggregator over its ports. Clones share one cache of device states.
 #[derive(Debug, Clone)]
 pub struct Aggregator<S, D, C> {
     store: S,
     dead_letters: D,
     clock: C,
     settings: Settings,
+    cache: Arc<StateCache>,
 }
 
 /// What a batch came to, as this invocation saw it: a redelivered reading is a duplicate here.
@@ -51,7 +53,8 @@ pub struct BatchResult {
 impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
     /// An aggregator over these ports.
     pub fn new(store: S, dead_letters: D, clock: C, settings: Settings) -> Self {
-        Aggregator { store, dead_letters, clock, settings }
+        let cache = Arc::new(StateCache::new(settings.cache_bytes_max));
+        Aggregator { store, dead_letters, clock, settings, cache }
     }
 
     /// Handles a batch of one shard's records. Dead letters are stored before the batch is answered, whether or not
@@ -61,15 +64,8 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         let mut report = BatchReport::default();
         let mut failed_records = BTreeSet::new();
         let mut failures = Failures::default();
-        let writer = &GroupWriter::new(&self.store, &self.clock, &self.settings);
-        let results: Vec<_> = futures::stream::iter(groups)
-            .map(|group| async move {
-                let outcomes = writer.write_group(&group).await;
-                (group, outcomes)
-            })
-            .buffer_unordered(self.settings.concurrency.max(1))
-            .collect()
-            .await;
+        let writer = GroupWriter::new(&self.store, &self.clock, &self.settings, &self.cache);
+        let results = writer.write_groups(groups).await;
         let mut undecided = BTreeSet::new();
         let mut newer = None;
         let mut counted = Vec::new();

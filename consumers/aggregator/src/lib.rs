@@ -8,6 +8,7 @@
 //! `decode` takes the records apart, `plan` decides (pure), `rejected` makes dead letters of what can never be counted,
 //! `handler` reads and writes around it. `lambda` alone knows Lambda's JSON.
 
+mod cache;
 mod decode;
 mod group;
 mod handler;
@@ -19,5 +20,5 @@ mod settings;
 
 pub use group::attributes;
 pub use handler::{Aggregator, BatchReport, BatchResult};
-pub use plan::{CorruptPages, DayFound, Found, LookUps, Outcome, Plan, look_ups, plan};
+pub use plan::{CorruptPages, DayFound, Found, LookUps, Next, Outcome, Plan, PlannedPage, look_ups, plan};
 pub use settings::{LedgerMode, Settings};

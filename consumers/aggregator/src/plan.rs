@@ -12,6 +12,7 @@
 
 use crate::settings::{LedgerMode, Settings};
 use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -31,6 +32,13 @@ pub enum Outcome {
     Late,
     /// The stored state or page that would decide it does not decode.
     Corrupt,
+}
+
+impl Outcome {
+    /// Whether the reading becomes a dead letter.
+    pub fn is_rejected(self) -> bool {
+        !matches!(self, Outcome::Counted | Outcome::Duplicate)
+    }
 }
 
 /// What one day's pages hold of the identities that were looked up: the checks of their values.
@@ -53,10 +61,28 @@ pub struct Plan {
     /// One outcome for each reading that the plan takes, in order: a prefix of the group, and the whole of it unless
     /// one write cannot hold it.
     pub outcomes: Vec<Outcome>,
-    /// The new state; `None` where nothing counts and nothing is to be written.
-    pub state: Option<DeviceState>,
+    /// What is to be written; `None` where nothing counts.
+    pub next: Option<Next>,
+}
+
+/// What one write changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Next {
+    /// The new state.
+    pub state: DeviceState,
+    /// Its bytes.
+    pub encoded: Vec<u8>,
     /// The pages that must be written with it.
-    pub pages: Vec<LedgerPage>,
+    pub pages: Vec<PlannedPage>,
+}
+
+/// A new ledger page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedPage {
+    /// The page.
+    pub page: LedgerPage,
+    /// Its bytes.
+    pub encoded: Vec<u8>,
 }
 
 /// How many readings of the group can be planned together, and which identities must be looked up for them, after the
@@ -90,18 +116,23 @@ pub fn look_ups(state: Option<&DeviceState>, group: &[CountedReading], settings:
 /// always fits.
 pub fn plan(
     device_id: &str,
-    state: Option<&DeviceState>,
+    mut state: Option<DeviceState>,
     found: &Found,
     group: &[CountedReading],
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
     // The state measures its item by the device's name: a longer one leaves as much more room.
-    let name = format!("{device_id}{:reserved$}", "", reserved = settings.item_bytes_reserved);
+    let name = match settings.item_bytes_reserved {
+        0 => Cow::Borrowed(device_id),
+        reserved => Cow::Owned(format!("{device_id}{:reserved$}", "")),
+    };
     let mut take = group.len();
     loop {
+        // One reading is the last try, and has the state itself.
+        let state = if take <= 1 { state.take().map(Cow::Owned) } else { state.as_ref().map(Cow::Borrowed) };
         let plan = plan_prefix(&name, state, found, &group[..take], now_ns, settings);
-        if take <= 1 || fits(&name, &plan, settings) {
+        if take <= 1 || plan.next.as_ref().is_none_or(|next| fits(&name, next, settings)) {
             return plan;
         }
         take /= 2;
@@ -109,23 +140,23 @@ pub fn plan(
 }
 
 /// Whether one write can hold it: the pages of a transaction, and an item of one write unit.
-fn fits(device_id: &str, plan: &Plan, settings: &Settings) -> bool {
-    let bytes = || plan.pages.iter().map(|page| page.encode().len());
+fn fits(device_id: &str, next: &Next, settings: &Settings) -> bool {
+    let bytes = || next.pages.iter().map(|page| page.encoded.len());
     // Identities of one instant share a page, whatever its size.
     bytes().all(|bytes| bytes <= settings.page_bytes_max.max(ITEM_BYTES))
         && bytes().sum::<usize>() <= settings.write_bytes_max
-        && !plan.state.as_ref().is_some_and(|state| state.is_over(device_id))
+        && !next.state.is_over(device_id, next.encoded.len())
 }
 
 fn plan_prefix(
     device_id: &str,
-    state: Option<&DeviceState>,
+    state: Option<Cow<'_, DeviceState>>,
     found: &Found,
     group: &[CountedReading],
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
-    let mut judge = Judge { state, found, now_ns, settings, of_this_group: HashMap::new() };
+    let mut judge = Judge { state: state.as_deref(), found, now_ns, settings, of_this_group: HashMap::new() };
     let outcomes: Vec<Outcome> = group.iter().map(|reading| judge.outcome(reading)).collect();
     let counted: Vec<CountedReading> = group
         .iter()
@@ -134,12 +165,13 @@ fn plan_prefix(
         .map(|(reading, _)| *reading)
         .collect();
     if counted.is_empty() {
-        return Plan { outcomes, state: None, pages: Vec::new() };
+        return Plan { outcomes, next: None };
     }
-    let mut next = state.cloned().unwrap_or_else(DeviceState::new);
+    let mut next = state.map_or_else(DeviceState::new, Cow::into_owned);
     next.count(&counted);
+    let mut encoded = next.encode();
     let mut new_pages = Vec::new();
-    if next.is_over(device_id) {
+    if next.is_over(device_id, encoded.len()) {
         match settings.ledger {
             LedgerMode::Full { .. } => {
                 new_pages = next.spill_at_most(device_id, settings.page_bytes_max, settings.pages_max);
@@ -149,8 +181,10 @@ fn plan_prefix(
             }
             LedgerMode::Window => next.trim(device_id),
         }
+        encoded = next.encode();
     }
-    Plan { outcomes, state: Some(next), pages: new_pages }
+    let pages = new_pages.into_iter().map(|page| PlannedPage { encoded: page.encode(), page }).collect();
+    Plan { outcomes, next: Some(Next { state: next, encoded, pages }) }
 }
 
 struct Judge<'a> {

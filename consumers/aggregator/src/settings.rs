@@ -34,6 +34,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How often one device is planned again in one invocation because another writer came between.
     pub replans_max: usize,
+    /// The most bytes of memory that cached device states take; 0: every batch reads.
+    pub cache_bytes_max: usize,
     /// The most dead letters of one record: with more readings that cannot be counted it has one letter for all.
     pub letters_per_record_max: usize,
 }
@@ -49,6 +51,7 @@ impl Default for Settings {
             write_bytes_max: 3_000_000,
             concurrency: 64,
             replans_max: 8,
+            cache_bytes_max: 64 * 1024 * 1024,
             letters_per_record_max: 500,
         }
     }

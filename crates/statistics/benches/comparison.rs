@@ -271,7 +271,7 @@ fn state_costs(name: &str, values: &[f64]) {
     println!(
         "| {name}, is_over | {:.0} |",
         nanoseconds(40, 200, || {
-            black_box(state.is_over("sensor-0001"));
+            black_box(state.is_over("sensor-0001", state.encode().len()));
         })
     );
 }
@@ -306,7 +306,7 @@ fn windows() {
             };
             let identity = Identity { timestamp_ns, event_id_hash };
             state.count(&[CountedReading { identity, value, value_check: random.bits() as u16 }]);
-            if state.is_over(&device_id) {
+            if state.is_over(&device_id, state.encode().len()) {
                 spills += 1;
                 pages += state.spill(&device_id, 300_000).len();
             }

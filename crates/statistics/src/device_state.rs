@@ -148,6 +148,7 @@ impl DeviceState {
         }
         // Once here, rather than at each of the questions that follow.
         self.sketch.settle();
+        self.window.settle();
         self.note_heaviest();
     }
 
@@ -199,9 +200,14 @@ impl DeviceState {
         item_size(device_id, &self.summary(), self.encode().len())
     }
 
-    /// Whether the item is over 1,024 bytes, one write unit, so that the window must be emptied.
-    pub fn is_over(&self, device_id: &str) -> bool {
-        let state_bytes = self.encode().len();
+    /// Bytes of memory behind its pointers.
+    pub fn heap_bytes(&self) -> usize {
+        self.sketch.heap_bytes() + self.window.heap_bytes()
+    }
+
+    /// Whether the item is over 1,024 bytes, one write unit, so that the window must be emptied; `state_bytes` are those
+    /// of [`Self::encode`].
+    pub fn is_over(&self, device_id: &str, state_bytes: usize) -> bool {
         // Most states are so far from the limit that their readable attributes need not be computed to know it.
         item_size_at_most(device_id, state_bytes) > ITEM_BYTES
             && item_size(device_id, &self.summary(), state_bytes) > ITEM_BYTES
@@ -285,7 +291,7 @@ impl DeviceState {
     /// Drops as few of the oldest identities as it takes for the item to fit, whole instants at a time; both floors
     /// rise to the latest instant dropped. Where eight identities would not fit, the sketch coarsens first.
     pub fn trim(&mut self, device_id: &str) {
-        if !self.is_over(device_id) {
+        if !self.is_over(device_id, self.encode().len()) {
             return;
         }
         let entries = self.window.take();
@@ -300,7 +306,8 @@ impl DeviceState {
         let (mut over, mut fits) = (entries.len().saturating_sub(ITEM_BYTES / 2), entries.len());
         while over < fits {
             let cut = (over + fits) / 2;
-            if self.trimmed_to(&entries, group_end(cut)).is_over(device_id) {
+            let trimmed = self.trimmed_to(&entries, group_end(cut));
+            if trimmed.is_over(device_id, trimmed.encode().len()) {
                 over = cut + 1;
             } else {
                 fits = cut;

@@ -226,12 +226,21 @@ impl QuantileSketch {
         self.heaviest.take().map(|heaviest| *heaviest)
     }
 
-    /// Everything folded, and the shift the least with which the encoding fits.
+    /// Everything folded, and the shift the least with which the encoding fits. What a batch needed of memory is given
+    /// back.
     pub(crate) fn settle(&mut self) {
         self.fold_pending();
+        self.pending = Vec::new();
         if !self.fits {
             self.fit();
         }
+        self.buckets.shrink_to_fit();
+    }
+
+    /// Bytes of memory behind its pointers.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let heaviest = self.heaviest.as_ref().map_or(0, |_| size_of::<FrequentValues>());
+        self.buckets.capacity() * size_of::<Bucket>() + self.pending.capacity() * size_of::<u64>() + heaviest
     }
 
     /// Coarsens until the encoding takes at most `bytes`, for good; the cap for what comes later stays.

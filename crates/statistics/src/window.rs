@@ -47,6 +47,19 @@ impl Window {
         }
     }
 
+    /// Puts all in order.
+    pub(crate) fn settle(&mut self) {
+        if !self.out_of_order.is_empty() {
+            *self = Self::from_sorted(self.entries().into_owned());
+        }
+    }
+
+    /// Bytes of memory behind its pointers. A tree's node has places for eleven, and is about two thirds full.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let out_of_order = (self.out_of_order.len() * 3 / 2).next_multiple_of(11);
+        (self.in_order.capacity() + out_of_order) * size_of::<Entry>()
+    }
+
     /// All entries, sorted.
     pub(crate) fn entries(&self) -> std::borrow::Cow<'_, [Entry]> {
         if self.out_of_order.is_empty() {

@@ -133,7 +133,7 @@ mod tests {
             let identity = Identity { timestamp_ns: second * SECOND, event_id_hash: None };
             state.count(&[CountedReading { identity, value: second as f64 / 8.0, value_check: 7 }]);
             revision += 1;
-            if state.is_over("a") {
+            if state.is_over("a", state.encode().len()) {
                 let spilled = state.spill("a", 256);
                 pages.extend(spilled.iter().map(|page| LedgerPageItem {
                     key: page.sort_key(revision),

@@ -34,10 +34,10 @@ fn a_spilled_window_stands_in_pages_and_the_item_fits() {
         let reading = reading(START + index * 10 * SECOND, 20.0 + (index % 977) as f64 / 100.0);
         state.count(&[reading]);
         recorded.push(reading.identity);
-        if state.is_over("sensor-0001") {
+        if state.is_over("sensor-0001", state.encode().len()) {
             let before = state.window_len();
             let pages = state.spill("sensor-0001", 100_000);
-            assert!(!state.is_over("sensor-0001"));
+            assert!(!state.is_over("sensor-0001", state.encode().len()));
             // Ten seconds apart, the newest eighth stays.
             assert_eq!(state.window_len(), before / 8);
             let floor = reading.identity.timestamp_ns - (before / 8) as i128 * 10 * SECOND;
@@ -65,7 +65,7 @@ fn a_trimmed_window_fits_and_both_floors_rise_to_the_latest_instant_dropped() {
     let readings: Vec<_> = (0..5_000).map(|i| reading(START + i * 7 * SECOND, i as f64)).collect();
     state.count(&readings);
     state.trim("sensor-0001");
-    assert!(!state.is_over("sensor-0001") && state.window_len() >= 8);
+    assert!(!state.is_over("sensor-0001", state.encode().len()) && state.window_len() >= 8);
     let kept = state.window_len();
     let newest_dropped = readings[5_000 - kept - 1].identity;
     assert_eq!(state.floor_ns(), Some(newest_dropped.timestamp_ns));
@@ -143,15 +143,19 @@ fn the_costliest_item_is_within_1024_bytes_by_dynamodbs_rule_and_holds_8_identit
     for index in 0..6_000 {
         let before = state.window_len();
         state.count(&[costly_reading(&mut random, index)]);
-        assert_eq!(state.is_over(&device_id), state.item_size(&device_id) > 1_024, "by bound and in full");
-        if state.is_over(&device_id) {
+        assert_eq!(
+            state.is_over(&device_id, state.encode().len()),
+            state.item_size(&device_id) > 1_024,
+            "by bound and in full"
+        );
+        if state.is_over(&device_id, state.encode().len()) {
             if index > 100 {
                 least_window = least_window.min(before);
             }
             state.spill(&device_id, 100_000);
         }
         let stored = state.encode();
-        assert!(!state.is_over(&device_id));
+        assert!(!state.is_over(&device_id, state.encode().len()));
         assert!(state.item_size(&device_id) <= 1_024);
         if index % 10 == 0 {
             assert!(item_bytes(&device_id, &state.summary(), stored.len()) <= 1_024);
@@ -182,7 +186,7 @@ fn the_window_of_a_common_device_holds_enough_that_a_spill_is_rare() {
     for index in 0..20_000 {
         let value = (2_150.0 + 30.0 * random.normal()).round() / 100.0;
         state.count(&[reading(START + index * 10 * SECOND, value)]);
-        if state.is_over("sensor-0123456789-building") {
+        if state.is_over("sensor-0123456789-building", state.encode().len()) {
             spills += state.spill("sensor-0123456789-building", 100_000).len();
         }
     }
@@ -340,7 +344,7 @@ fn a_spill_is_rare_whatever_the_readings_are_like() {
         let (mut state, mut random, mut spills) = (DeviceState::new(), Random(47), 0);
         for index in 0..20_000 {
             state.count(&[make(index, &mut random)]);
-            if state.is_over(&device_id) {
+            if state.is_over(&device_id, state.encode().len()) {
                 spills += state.spill(&device_id, 100_000).len();
             }
         }

@@ -65,7 +65,7 @@ fn stored_state(random: &mut Random, values: &[f64], longest: u64) -> DeviceStat
             CountedReading { identity, value: *value, value_check: 0 }
         };
         state.count(&batch.iter().enumerate().map(reading).collect::<Vec<_>>());
-        if state.is_over("sensor-0123456789-building") {
+        if state.is_over("sensor-0123456789-building", state.encode().len()) {
             drop(state.spill("sensor-0123456789-building", 100_000));
         }
         state = DeviceState::decode(&state.encode()).expect("what was counted reads back");
