@@ -18,6 +18,9 @@ pub fn schedule(seed: u64) -> Schedule {
     let mut settings = settings(&mut random);
     // Of its own seed, so that all else of a schedule is as it was before there was this setting.
     settings.letters_per_record_max = Random::new(seed ^ 0x01e7_7e25).pick(&[500, 500, 2, 1]);
+    let mut of_caches = Random::new(seed ^ 0x000c_ac8e);
+    // No cache, one state or two, or all of them.
+    settings.cache_bytes_max = of_caches.pick(&[0, 4_000, 1 << 20, 1 << 20, 1 << 20]);
     let steps = steps(&devices, &settings, &mut random);
     let faults = match random.below(8) {
         0 => Vec::new(),
@@ -27,6 +30,7 @@ pub fn schedule(seed: u64) -> Schedule {
     let clock_behind_seconds = if faults.contains(&Fault::ClockBehind) { random.below(20 * 3_600) as i64 } else { 0 };
     Schedule {
         seed,
+        instances: of_caches.between(1, 3),
         mapping: mapping(&mut random),
         fault_one_in: random.pick(&[4, 8, 16, 32]),
         devices,

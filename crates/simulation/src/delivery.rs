@@ -11,11 +11,13 @@ use event_source_mapping::{
     Verdict as Done,
 };
 use ports::{Position, SequenceNumber};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use telemetry::DeviceId;
 
 /// One shard under one poller.
 pub(crate) struct Slot {
@@ -57,6 +59,11 @@ type Running = Pin<Box<dyn Future<Output = (BatchResult, Batch)>>>;
 pub(crate) struct Invocation {
     pub incarnation: u32,
     pub deployment: usize,
+    instance: usize,
+    /// Devices whose items it has read since it last wrote them.
+    pub read: BTreeSet<DeviceId>,
+    /// Devices whose last write failed its condition.
+    pub refused: BTreeSet<DeviceId>,
     /// Devices that it wrote.
     pub wrote: Vec<usize>,
     /// Whether a look-up brought pages.
@@ -235,7 +242,8 @@ impl Simulation<'_> {
         }
         let incarnation = self.pollers[poller].incarnation;
         let deployment = self.deployments.len() - 1;
-        let aggregator = Arc::clone(&self.deployments[deployment].1);
+        let instance = self.random.below(self.schedule.instances);
+        let aggregator = Arc::clone(&self.deployments[deployment].1[instance]);
         let (first_sequence, last_sequence) = (batch[0].sequence_number, batch[batch.len() - 1].sequence_number);
         let of_shard = |one: &Invocation| one.running.is_some() && one.incarnation == incarnation;
         let before = self.invocations.iter().rev().find(|one| of_shard(one));
@@ -252,7 +260,7 @@ impl Simulation<'_> {
         self.mark(5, batch.len() as u64);
         self.tell(|_| {
             format!(
-                "invocation {at} begins: records {first_sequence} to {last_sequence} of {shard}",
+                "invocation {at} begins on instance {instance}: records {first_sequence} to {last_sequence} of {shard}",
                 shard = batch[0].shard.shard_id
             )
         });
@@ -260,6 +268,9 @@ impl Simulation<'_> {
         self.invocations.push(Invocation {
             incarnation,
             deployment,
+            instance,
+            read: BTreeSet::new(),
+            refused: BTreeSet::new(),
             wrote: Vec::new(),
             found_pages: false,
             looked_up: false,
@@ -330,7 +341,9 @@ impl Simulation<'_> {
         }
         let at = self.random.pick(&running);
         if self.strikes(Fault::InvocationCrash) {
-            self.tell(|_| format!("invocation {at} dies"));
+            self.tell(|_| format!("invocation {at} dies, and its instance with it"));
+            let Invocation { deployment, instance, .. } = self.invocations[at];
+            self.deployments[deployment].1[instance] = self.instance(&self.deployments[deployment].0);
             self.invocations[at].running = None;
             self.end(at, Answer::Failed);
         } else if self.strikes(Fault::InvocationTimeOut) {

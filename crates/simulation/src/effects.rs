@@ -55,6 +55,12 @@ impl Simulation<'_> {
                 let items = devices.iter().map(|device| self.read_statistics(invocation, device)).collect();
                 operation.reply = Some(Reply::Statistics(items));
             }
+            Request::ReadAgain(device) => {
+                if !self.invocations[invocation].refused.remove(device) {
+                    self.branch(Branch::PlannedAfresh);
+                }
+                operation.reply = Some(Reply::Item(self.read_statistics(invocation, device)));
+            }
             Request::ReadLedger(device, keys, after) => {
                 let part = self.read_ledger(invocation, device, keys, after.as_deref());
                 operation.reply = Some(Reply::Ledger(part));
@@ -80,6 +86,7 @@ impl Simulation<'_> {
         if self.strikes(Fault::StatisticsReadFails) {
             return Err(StoreError::Unavailable(injected()));
         }
+        self.invocations[invocation].read.insert(device.clone());
         self.table.read(device)
     }
 
@@ -122,12 +129,17 @@ impl Simulation<'_> {
             )
         });
         self.within_bounds(invocation, &write)?;
+        let is_cached = !self.invocations[invocation].read.remove(&write.device_id);
+        if is_cached {
+            self.branch(Branch::PlannedFromCache);
+        }
         if self.strikes(Fault::WriteFails) || (pages > 0 && self.strikes(Fault::TransactionConflict)) {
             return unavailable();
         }
         if !admitted {
-            self.branch(Branch::Overtaken);
-            self.invocations[invocation].overtaken += 1;
+            self.branch(if is_cached { Branch::StaleCache } else { Branch::Overtaken });
+            self.invocations[invocation].overtaken += usize::from(!is_cached);
+            self.invocations[invocation].refused.insert(write.device_id);
             return Ok(Err(WriteError::ConditionFailed));
         }
         self.branch(if pages > 0 { Branch::Transaction } else { Branch::PlainWrite });
@@ -146,12 +158,14 @@ impl Simulation<'_> {
             self.branch(Branch::LateCounted);
         }
         let item = write.item.clone();
+        let device_id = write.device_id.clone();
         self.table.write(write).ok();
         self.oracle.written(device, &item, &settings, self.now_ns, &mut self.coverage)?;
         if self.strikes(Fault::WriteReplyLost) {
             return unavailable();
         }
         if self.strikes(Fault::WriteRetriedByClient) {
+            self.invocations[invocation].refused.insert(device_id);
             return Ok(Err(WriteError::ConditionFailed));
         }
         Ok(Ok(()))

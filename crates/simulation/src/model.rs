@@ -17,6 +17,8 @@ pub struct Schedule {
     pub devices: Vec<Device>,
     /// The first deployment's settings.
     pub settings: Settings,
+    /// How many instances of the aggregator are warm at once, each with a cache of its own; a batch goes to any of them.
+    pub instances: usize,
     /// The event source mapping.
     pub mapping: Mapping,
     /// What enters from outside, in order.

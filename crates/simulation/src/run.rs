@@ -38,8 +38,11 @@ pub struct Outcome {
     pub story: Vec<String>,
 }
 
+/// An instance of the aggregator, with its cache.
+pub(crate) type Instance = Arc<Aggregator<Virtual, Virtual, Virtual>>;
+
 /// The aggregator as it was deployed.
-pub(crate) type Deployment = (Settings, Arc<Aggregator<Virtual, Virtual, Virtual>>);
+pub(crate) type Deployment = (Settings, Vec<Instance>);
 
 /// A stored dead letter.
 pub(crate) struct Letter {
@@ -230,9 +233,14 @@ impl<'a> Simulation<'a> {
     }
 
     pub fn deploy(&mut self, settings: Settings) {
+        let instances = (0..self.schedule.instances).map(|_| self.instance(&settings)).collect();
+        self.deployments.push((settings, instances));
+    }
+
+    /// A new instance, which has nothing cached.
+    pub fn instance(&self, settings: &Settings) -> Instance {
         let ports = || self.exchange.clone();
-        let aggregator = Aggregator::new(ports(), ports(), ports(), settings.clone());
-        self.deployments.push((settings, Arc::new(aggregator)));
+        Arc::new(Aggregator::new(ports(), ports(), ports(), settings.clone()))
     }
 
     pub fn branch(&mut self, branch: Branch) {

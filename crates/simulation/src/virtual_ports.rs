@@ -15,6 +15,8 @@ use telemetry::{DeviceId, Timestamp};
 #[derive(Debug)]
 pub(crate) enum Request {
     ReadStatistics(Vec<DeviceId>),
+    /// The same of one device, whose state was cached or written meanwhile.
+    ReadAgain(DeviceId),
     ReadLedger(DeviceId, LedgerKeys, Option<String>),
     Write(Box<DeviceWrite>),
     Send(Vec<DeadLetter>),
@@ -24,6 +26,7 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Statistics(Vec<Result<Option<StatisticsItem>, StoreError>>),
+    Item(Result<Option<StatisticsItem>, StoreError>),
     Ledger(Result<LedgerPart, StoreError>),
     Written(Result<(), WriteError>),
     Sent(Vec<Result<(), DeadLetterError>>),
@@ -142,6 +145,13 @@ impl StatisticsStore for Virtual {
     async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
         match self.call(Request::ReadStatistics(devices.to_vec())).await {
             Reply::Statistics(results) => results,
+            _ => unreachable!("the scheduler answers what was asked"),
+        }
+    }
+
+    async fn read_device(&self, device_id: &DeviceId) -> Result<Option<StatisticsItem>, StoreError> {
+        match self.call(Request::ReadAgain(device_id.clone())).await {
+            Reply::Item(result) => result,
             _ => unreachable!("the scheduler answers what was asked"),
         }
     }
