@@ -1,5 +1,6 @@
 //! The aggregator over ports in memory.
 
+mod cache;
 mod counted_once;
 #[cfg(feature = "lambda")]
 mod event;

@@ -27,10 +27,17 @@ pub struct Table {
     pub letters: BTreeMap<String, DeadLetter>,
     /// Faults to come, the last first; none left: no fault.
     pub faults: Vec<Fault>,
-    /// Of how many devices the items were read, call by call.
-    pub reads: Vec<usize>,
+    /// For each read of items, of how many devices, and how many writes there had been.
+    pub reads: Vec<(usize, usize)>,
+    pub ledger_reads: usize,
     pub writes: usize,
     pub transactions: usize,
+}
+
+impl Table {
+    fn note_read(&mut self, devices: usize) {
+        self.reads.push((devices, self.writes));
+    }
 }
 
 /// A table and a queue in memory.
@@ -58,7 +65,7 @@ impl StatisticsStore for Memory {
             _ => Err(StoreError::Unavailable(lost())),
         };
         let items = devices.iter().map(read).collect();
-        self.table().reads.push(devices.len());
+        self.table().note_read(devices.len());
         // Others may come between a read and what is made of it.
         tokio::task::yield_now().await;
         items
@@ -74,7 +81,8 @@ impl StatisticsStore for Memory {
         if self.fault() != Fault::None {
             return Err(StoreError::Unavailable(lost()));
         }
-        let table = self.table();
+        let mut table = self.table();
+        table.ledger_reads += 1;
         let is_asked = |key: &str| {
             (keys.first.as_str()..=keys.last.as_str()).contains(&key) && after.is_none_or(|after| after < key)
         };
