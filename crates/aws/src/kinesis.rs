@@ -1,7 +1,7 @@
 //! A Kinesis data stream.
 
 use crate::batch::{BatchLimits, send_all};
-use crate::kinesis_put::{LIMITS, RECORD_BYTES_MAX_DEFAULT, check, put_records, size};
+use crate::kinesis_put::{LIMITS, check, put_records, size};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::primitives::DateTime;
@@ -26,7 +26,6 @@ const POLLING_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 pub struct KinesisEventStream {
     client: Client,
     stream: String,
-    record_bytes_max: usize,
     put_limits: BatchLimits,
     polling_interval: Duration,
     /// For each shard the iterator that goes on where its last page ended. It saves a call a page, and reads on
@@ -40,16 +39,10 @@ impl KinesisEventStream {
         KinesisEventStream {
             client,
             stream: stream.into(),
-            record_bytes_max: RECORD_BYTES_MAX_DEFAULT,
             put_limits: LIMITS,
             polling_interval: POLLING_INTERVAL_DEFAULT,
             iterators: Arc::default(),
         }
-    }
-
-    /// With another limit on a record's data and partition key, in bytes: the stream's `MaxRecordSizeInKiB`.
-    pub fn with_record_bytes_max(self, record_bytes_max: usize) -> Self {
-        KinesisEventStream { record_bytes_max, ..self }
     }
 
     /// With another number of attempts at an entry that the stream refuses for a passing reason, at least 1: five where
@@ -132,8 +125,7 @@ impl KinesisEventStream {
 impl EventStream for KinesisEventStream {
     async fn put_records(&self, entries: Vec<StreamEntry>) -> Vec<Result<PutReceipt, PutError>> {
         let mut results: Vec<Result<PutReceipt, PutError>> = Vec::with_capacity(entries.len());
-        let checked: Vec<Result<(), PutError>> =
-            entries.iter().map(|entry| check(entry, self.record_bytes_max)).collect();
+        let checked: Vec<Result<(), PutError>> = entries.iter().map(check).collect();
         let good: Vec<&StreamEntry> =
             entries.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(entry, _)| entry).collect();
         let sizes: Vec<usize> = good.iter().map(|entry| size(entry)).collect();

@@ -16,7 +16,7 @@ pub(crate) const LIMITS: BatchLimits =
     BatchLimits { entries_max: 500, bytes_max: 5 * 1024 * 1024, attempts_max: ATTEMPTS_MAX_DEFAULT };
 
 /// The largest record of a stream whose limit was not raised (it can be, to 10 MiB).
-pub(crate) const RECORD_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the limits count of an entry: data and partition key.
 pub(crate) fn size(entry: &StreamEntry) -> usize {
@@ -24,13 +24,13 @@ pub(crate) fn size(entry: &StreamEntry) -> usize {
 }
 
 /// Refuses what the stream would refuse, because it would refuse the whole call for it.
-pub(crate) fn check(entry: &StreamEntry, record_bytes_max: usize) -> Result<(), PutError> {
+pub(crate) fn check(entry: &StreamEntry) -> Result<(), PutError> {
     if !(1..=256).contains(&entry.partition_key.chars().count()) {
         return Err(PutError::Refused("the partition key must have 1 to 256 characters".to_owned()));
     }
     let bytes = size(entry);
-    if bytes > record_bytes_max {
-        let limit = format!("the record has {bytes} bytes with its partition key, and the limit is {record_bytes_max}");
+    if bytes > RECORD_BYTES_MAX {
+        let limit = format!("the record has {bytes} bytes with its partition key, and the limit is {RECORD_BYTES_MAX}");
         return Err(PutError::Refused(limit));
     }
     Ok(())
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_record_that_the_stream_would_refuse_is_refused_alone() {
-        let refused = |entry| matches!(check(&entry, RECORD_BYTES_MAX_DEFAULT), Err(PutError::Refused(_)));
+        let refused = |entry| matches!(check(&entry), Err(PutError::Refused(_)));
         assert!(refused(entry(String::new(), 1)));
         assert!(refused(entry("k".repeat(257), 1)));
         assert!(!refused(entry("ü".repeat(256), 1)));
-        assert!(!refused(entry("k".to_owned(), RECORD_BYTES_MAX_DEFAULT - 1)));
-        assert!(refused(entry("k".to_owned(), RECORD_BYTES_MAX_DEFAULT)));
+        assert!(!refused(entry("k".to_owned(), RECORD_BYTES_MAX - 1)));
+        assert!(refused(entry("k".to_owned(), RECORD_BYTES_MAX)));
     }
 
     #[test]

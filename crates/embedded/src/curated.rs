@@ -10,7 +10,7 @@ use crate::item::decode_item;
 use crate::statistics::{EmbeddedStatisticsStore, unreadable_item};
 use crate::statistics_journal::{ITEMS, StatisticsOperation, UNCURATED};
 use ports::{StatisticsAttributes, StoreError};
-use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use redb::ReadableTable as _;
 use std::ops::Bound;
 use telemetry::DeviceId;
 
@@ -96,13 +96,5 @@ impl EmbeddedStatisticsStore {
     pub async fn note_curated(&self, revisions: Vec<(String, u64)>) -> Result<(), StorageFailure> {
         let bytes = revisions.iter().map(|(device, _)| device.len() + 16).sum();
         self.parts.writer.write(StatisticsOperation::Curated(revisions), bytes).await.map(drop)
-    }
-
-    /// How many devices have a newest state that no curated file holds.
-    ///
-    /// # Errors
-    /// [`StorageFailure`].
-    pub async fn uncurated_count(&self) -> Result<u64, StorageFailure> {
-        self.parts.read(|transaction| Ok(transaction.open_table(UNCURATED)?.len()?)).await
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::faulty_disk::Disk;
 use crate::{EmbeddedStorage, Options};
-use ports::contract::statistics_store::{bare_attributes, whole_ledger};
+use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
-    Checkpoints, DeviceWrite, EventStream, LedgerKeys, LedgerPageItem, Position, PutError, ShardId, StatisticsItem,
+    Checkpoints, DeviceWrite, EventStream, LedgerPageItem, Position, PutError, ShardId, StatisticsItem,
     StatisticsStore, StreamEntry, WriteError,
 };
 use std::path::Path;
@@ -60,8 +60,7 @@ async fn check(storage: &EmbeddedStorage, shard: &ShardId, acknowledged: &[usize
     let device = DeviceId::parse("a").expect("a valid name");
     let item = storage.statistics().read_device(&device).await.expect("a read").expect("an item");
     assert!(item.revision >= least_revision, "revision {} where {least_revision} was acknowledged", item.revision);
-    let pages =
-        whole_ledger(&storage.statistics(), &device, &LedgerKeys::starting_with("ledger#")).await.expect("a read");
+    let pages = whole_ledger(&storage.statistics(), &device, &keys_starting_with("ledger#")).await.expect("a read");
     assert_eq!(pages.len() as u64, item.revision, "an item with the pages of each of its revisions");
     let account = storage.accounting().await.expect("an account");
     assert_eq!(account.accepted, 3 * puts.len() as u64);

@@ -10,7 +10,7 @@ use crate::writer::Writer;
 use ports::{
     DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError,
 };
-use redb::{ReadTransaction, ReadableTableMetadata};
+use redb::ReadTransaction;
 use std::ops::Bound;
 use std::sync::Arc;
 use telemetry::DeviceId;
@@ -85,15 +85,6 @@ impl EmbeddedStatisticsStore {
             Ok(list)
         });
         list.await.map_err(unavailable)
-    }
-
-    /// How many devices have statistics.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn device_count(&self) -> Result<u64, StoreError> {
-        let count = self.parts.database.read(|transaction| Ok(transaction.open_table(ITEMS)?.len()?));
-        count.map_err(unavailable)
     }
 }
 

@@ -71,13 +71,6 @@ pub struct LedgerKeys {
     pub last: String,
 }
 
-impl LedgerKeys {
-    /// All that begin with `prefix`, such as `ledger#<UTC day>#`. Keys are ASCII and hold no `~`.
-    pub fn starting_with(prefix: &str) -> Self {
-        LedgerKeys { first: prefix.to_owned(), last: format!("{prefix}~") }
-    }
-}
-
 /// Some of the ledger pages that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerPart {

@@ -185,12 +185,6 @@ fn costs() {
         black_box(moments);
     });
     println!("| moments, push | {:.1} |", per_value(push));
-    let push_all = nanoseconds(100, 1, || {
-        let mut moments = Moments::default();
-        slice.chunks(500).for_each(|batch| moments.push_all(batch));
-        black_box(moments);
-    });
-    println!("| moments, push_all of 500, per value | {:.1} |", per_value(push_all));
     let push = nanoseconds(100, 1, || {
         let mut sketch = QuantileSketch::new(BYTES);
         slice.iter().for_each(|value| sketch.push(*value));
@@ -263,7 +257,7 @@ fn state_costs(name: &str, values: &[f64]) {
     println!("| {name}, count, per reading | {:.1} |", count / SLICE as f64);
     let mut state = DeviceState::new();
     state.count(&readings);
-    drop(state.spill("sensor-0001", 100_000));
+    drop(state.spill_at_most("sensor-0001", 100_000, usize::MAX));
     state.count(&readings[readings.len() - 20..]);
     println!("| {name}, encode | {:.0} |", nanoseconds(40, 200, || drop(black_box(state.encode()))));
     let bytes = state.encode();
@@ -308,7 +302,7 @@ fn windows() {
             state.count(&[CountedReading { identity, value, value_check: random.bits() as u16 }]);
             if state.is_over(&device_id, state.encode().len()) {
                 spills += 1;
-                pages += state.spill(&device_id, 300_000).len();
+                pages += state.spill_at_most(&device_id, 300_000, usize::MAX).len();
             }
         }
         // A transaction costs twice: the item's two units and two a page, where the item alone is one.

@@ -1,16 +1,13 @@
 //! How sure the mean is, and how unlikely a reading.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use statrs::function::erf::erfc;
 use std::sync::OnceLock;
 
 use crate::Moments;
 
 /// Readings that a state must hold before another is judged against it.
 pub const ANOMALY_AFTER_COUNT: u64 = 30;
-/// A reading whose two-sided p-value is below this is an anomaly.
-pub const ANOMALY_P_VALUE: f64 = 1e-6;
-/// The |z| whose two-sided p-value under the normal distribution is [`ANOMALY_P_VALUE`].
+/// A reading further out is an anomaly: the |z| whose two-sided p-value under the normal distribution is 1e-6.
 pub(crate) const ANOMALY_Z: f64 = 4.891_638_475_698_85;
 
 /// The normal distribution's quantile at 0.975.
@@ -64,9 +61,4 @@ pub fn z_score(before: &Moments, value: f64) -> Option<f64> {
     let deviation = before.standard_deviation().filter(|deviation| *deviation > 0.0)?;
     let z = (value - before.mean()?) / deviation;
     z.is_finite().then_some(z)
-}
-
-/// The chance that a normal variable is at least as far from its mean as `z` standard deviations, on either side.
-pub fn two_sided_p_value(z: f64) -> f64 {
-    erfc(z.abs() / std::f64::consts::SQRT_2)
 }

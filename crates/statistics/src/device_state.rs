@@ -124,7 +124,7 @@ impl DeviceState {
     }
 
     /// Counts readings, in this order: each is judged against the state before it, folded in, and its identity recorded
-    /// in the window, which may outgrow its size until [`Self::spill`] or [`Self::trim`].
+    /// in the window, which may outgrow its size until [`Self::spill_at_most`] or [`Self::trim`].
     ///
     /// The caller has looked the identities up. One that is in the window all the same is counted already, and ignored;
     /// so is a value that is not finite, or a timestamp outside the years 0000 to 9999.
@@ -218,13 +218,9 @@ impl DeviceState {
     /// of one instant stay together, on one page whatever its size. The floor rises to the latest instant moved. Where
     /// the emptied item would leave no room for eight identities like the newest of these, the sketch coarsens until it
     /// does; the newest stay only where as much room is left beside them.
-    pub fn spill(&mut self, device_id: &str, max_page_bytes: usize) -> Vec<LedgerPage> {
-        self.spill_at_most(device_id, max_page_bytes, usize::MAX)
-    }
-
-    /// [`Self::spill`], but no more than `max_pages` pages (at least one), the oldest: a device that reports once a day
-    /// may hold more days than one transaction has room for. The other identities stay in the window; the item may
-    /// then still be over.
+    ///
+    /// At most `max_pages` pages (at least one), the oldest: a device that reports once a day may hold more days than one
+    /// transaction has room for. The other identities stay in the window; the item may then still be over.
     pub fn spill_at_most(&mut self, device_id: &str, max_page_bytes: usize, max_pages: usize) -> Vec<LedgerPage> {
         let entries = self.window.take();
         let newest = self.make_room_for_more(device_id, &entries);

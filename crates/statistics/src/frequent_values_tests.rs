@@ -83,7 +83,7 @@ fn a_device_keeps_the_promises_from_exact_counts_through_every_storing() {
             total += batch.len() as u64;
             stored.count(&batch);
             whole.count(&batch);
-            drop(stored.spill("sensor-0001", 100_000));
+            drop(stored.spill_at_most("sensor-0001", 100_000, usize::MAX));
             stored = DeviceState::decode(&stored.encode()).expect("what was counted reads back");
             if total.is_multiple_of(16) || total >= length {
                 let Some(table) = &stored.frequent else { continue };

@@ -33,7 +33,7 @@ mod sketch_size_tests;
 mod state_codec;
 mod window;
 
-pub use confidence::{ANOMALY_AFTER_COUNT, ANOMALY_P_VALUE, mean_confidence_95, two_sided_p_value, z_score};
+pub use confidence::{ANOMALY_AFTER_COUNT, mean_confidence_95, z_score};
 pub use device_state::{Anomaly, DeviceState, Summary};
 pub use error::CorruptState;
 pub use identity::{CountedReading, Identity, UtcDay};

@@ -48,37 +48,6 @@ impl Moments {
         self.m2 = self.m2.plus(before.times(before.minus(step))).not_negative();
     }
 
-    /// Adds a batch of values: two passes over the batch, then one merge. Values that are not finite are ignored.
-    pub fn push_all(&mut self, values: &[f64]) {
-        if values.len() < 4 || values.iter().any(|value| value.is_nan() || value.abs() > ENORMOUS) {
-            values.iter().for_each(|&value| self.push(value));
-        } else {
-            self.merge(&Self::two_pass(values));
-        }
-    }
-
-    /// The moments of a batch that is not empty and holds nothing enormous.
-    fn two_pass(values: &[f64]) -> Self {
-        let count = values.len() as f64;
-        let sum = values.iter().fold(DoubleDouble::ZERO, |sum, &value| sum.plus_double(value));
-        let mean = sum.divided_by_double(count);
-        let mut squares = DoubleDouble::ZERO;
-        let mut rest = DoubleDouble::ZERO;
-        let mut batch = Self { minimum: f64::INFINITY, maximum: f64::NEG_INFINITY, ..Self::default() };
-        for &value in values {
-            let value = positive_zero(value);
-            let deviation = DoubleDouble::from_sum(value, -mean.hi).plus_double(-mean.lo);
-            squares = squares.plus(deviation.times(deviation));
-            rest = rest.plus(deviation);
-            batch.minimum = batch.minimum.min(value);
-            batch.maximum = batch.maximum.max(value);
-        }
-        batch.count = values.len() as u64;
-        batch.m2 = squares.minus(rest.times(rest).divided_by_double(count)).not_negative();
-        batch.mean = mean;
-        batch
-    }
-
     /// Adds all that another has counted.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -129,21 +98,11 @@ impl Moments {
         (self.count > 0).then(|| positive_zero(self.mean.value().clamp(self.minimum, self.maximum)))
     }
 
-    /// The sample variance (n − 1); `None` under two values, and where it is too large for a double.
-    pub fn sample_variance(&self) -> Option<f64> {
-        let variance = self.variance_pair()?.value().max(0.0);
-        variance.is_finite().then_some(variance)
-    }
-
-    /// The sample standard deviation (n − 1); `None` under two values, and where the variance is.
+    /// The sample standard deviation (n − 1); `None` under two values, and where the variance is too large for a double.
     pub fn standard_deviation(&self) -> Option<f64> {
-        let variance = self.variance_pair()?;
+        let variance = self.m2.divided_by_double(self.count.checked_sub(1).filter(|&rest| rest > 0)? as f64);
         let deviation = variance.value().max(0.0).sqrt();
-        deviation.is_finite().then_some(deviation)
-    }
-
-    fn variance_pair(&self) -> Option<DoubleDouble> {
-        (self.count > 1 && self.m2.is_finite()).then(|| self.m2.divided_by_double((self.count - 1) as f64))
+        (self.m2.is_finite() && deviation.is_finite()).then_some(deviation)
     }
 
     /// The least value; `None` when empty.

@@ -91,29 +91,12 @@ impl QuantileSketch {
         }
     }
 
-    /// Adds a value `count` times.
-    pub fn push_counted(&mut self, value: f64, count: u64) {
-        if !value.is_finite() || count == 0 {
-            return;
-        }
-        self.total = self.total.saturating_add(count);
-        self.fits = false;
-        let key = key_of(value);
-        self.extend_range(key, key);
-        self.decimals.narrow_to(value);
-        let key = shifted(key, self.shift);
-        match self.buckets.binary_search_by_key(&key, |bucket| bucket.key) {
-            Ok(found) => self.buckets[found].count = self.buckets[found].count.saturating_add(count),
-            Err(place) => self.buckets.insert(place, Bucket { key, count }),
-        }
-        self.bound_memory();
-    }
-
     /// Adds all that another sketch has counted. The cap becomes the smaller of the two.
     pub fn merge(&mut self, other: &Self) {
         self.byte_cap = self.byte_cap.min(other.byte_cap);
-        self.fits = false;
         self.fold_pending();
+        // After the fold, which may find that what was pushed fits.
+        self.fits = false;
         let other = if other.pending.is_empty() { Cow::Borrowed(other) } else { other.settled() };
         if other.total > 0 {
             self.total = self.total.saturating_add(other.total);
@@ -317,29 +300,6 @@ impl QuantileSketch {
             before = before.saturating_add(bucket.count);
         }
         None
-    }
-
-    /// The estimated share of values at or below `value`, in `0..=1`; `None` when empty or `value` is NaN.
-    pub fn rank(&self, value: f64) -> Option<f64> {
-        if self.total == 0 || value.is_nan() {
-            return None;
-        }
-        let sketch = self.settled();
-        let key = key_of(value.clamp(f64::MIN, f64::MAX));
-        if key >= sketch.greatest_key && value > f64::NEG_INFINITY {
-            return Some(1.0);
-        }
-        if key < sketch.least_key || value == f64::NEG_INFINITY {
-            return Some(0.0);
-        }
-        let place = shifted(key, sketch.shift);
-        let below = sketch.buckets.partition_point(|bucket| bucket.key < place);
-        let before: f64 = sketch.buckets[..below].iter().map(|bucket| bucket.count as f64).sum();
-        let within = match sketch.buckets.get(below).filter(|bucket| bucket.key == place) {
-            Some(bucket) => bucket.count as f64 * sketch.share_up_to(below, key),
-            None => 0.0,
-        };
-        Some(((before + within) / sketch.total as f64).clamp(0.0, 1.0))
     }
 
     /// How far, as a share of the count, the rank of an answer of [`Self::quantile`] can be from the rank asked for; 0

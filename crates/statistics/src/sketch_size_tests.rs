@@ -24,10 +24,18 @@ fn value(state: &mut u64, kind: u64) -> f64 {
     }
 }
 
+fn push_counted(sketch: &mut QuantileSketch, value: f64, count: u64) {
+    let mut one = QuantileSketch::new(sketch.byte_cap);
+    one.push(value);
+    one.settle();
+    (one.buckets[0].count, one.total) = (count, count);
+    sketch.merge(&one);
+}
+
 /// A sketch of these values at this very shift, however large.
 fn at_shift(values: &[(f64, u64)], shift: u32) -> QuantileSketch {
     let mut sketch = QuantileSketch::new(1 << 20);
-    values.iter().for_each(|&(value, count)| sketch.push_counted(value, count));
+    values.iter().for_each(|&(value, count)| push_counted(&mut sketch, value, count));
     sketch.coarsen(shift);
     sketch
 }
@@ -76,7 +84,7 @@ fn a_sketch_settles_on_the_least_shift_that_fits() {
         let cap = LEAST_BYTE_CAP + (bits(&mut state) % 200) as usize;
         let least = (0..=64).find(|shift| at_shift(&values, *shift).size_bits() <= cap as u64 * 8);
         let mut sketch = QuantileSketch::new(cap);
-        values.iter().for_each(|&(value, count)| sketch.push_counted(value, count));
+        values.iter().for_each(|&(value, count)| push_counted(&mut sketch, value, count));
         sketch.settle();
         assert_eq!(Some(sketch.shift), least, "{values:?} at {cap} bytes");
         assert_eq!(sketch.encode().len() as u64, sketch.size_bits().div_ceil(8));

@@ -134,7 +134,7 @@ mod tests {
             state.count(&[CountedReading { identity, value: second as f64 / 8.0, value_check: 7 }]);
             revision += 1;
             if state.is_over("a", state.encode().len()) {
-                let spilled = state.spill("a", 256);
+                let spilled = state.spill_at_most("a", 256, usize::MAX);
                 pages.extend(spilled.iter().map(|page| LedgerPageItem {
                     key: page.sort_key(revision),
                     page: page.encode(),

@@ -14,10 +14,10 @@ use aggregator::{Aggregator, Settings};
 use curator::{HistoryQuery, ParquetDelivery, device_history};
 use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
-use ports::contract::statistics_store::{bare_attributes, whole_ledger};
+use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
-    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, LedgerKeys,
-    Position, StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
+    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, Position,
+    StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -146,7 +146,7 @@ async fn read_all(storage: &EmbeddedStorage, folder: &Path) -> BTreeMap<String, 
         add(format!("item of {device}"), text(statistics.read_device(&device_id).await));
         add(
             format!("ledger of {device}"),
-            text(whole_ledger(&statistics, &device_id, &LedgerKeys::starting_with("ledger#")).await),
+            text(whole_ledger(&statistics, &device_id, &keys_starting_with("ledger#")).await),
         );
         let query = HistoryQuery { device_id, from: None, to: None };
         add(format!("history of {device}"), format!("{:?}", device_history(&archive, &query).map_err(with)));

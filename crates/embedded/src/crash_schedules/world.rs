@@ -3,10 +3,10 @@
 use crate::faulty_disk::{Disk, Losses};
 use crate::files::write_file_with;
 use crate::{ArchiveLimits, EmbeddedStorage, Options};
-use ports::contract::statistics_store::{bare_attributes, whole_ledger};
+use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
     Archive as _, ArchiveFolder as _, Checkpoints as _, Clock, DeadLetter, DeadLetterOrigin, DeadLetterQueue as _,
-    DeviceWrite, EventStream as _, LedgerKeys, LedgerPageItem, Position, ShardId, StatisticsAttributes, StatisticsItem,
+    DeviceWrite, EventStream as _, LedgerPageItem, Position, ShardId, StatisticsAttributes, StatisticsItem,
     StatisticsStore as _, StreamEntry, StreamRecord,
 };
 use rand::rngs::StdRng;
@@ -254,7 +254,7 @@ impl World {
     async fn count(&self, storage: &EmbeddedStorage, device: &str, mut names: Vec<String>) -> Result<(), Died> {
         let (device_id, store) = (DeviceId::parse(device).expect("a name"), storage.statistics());
         let item = self.answer(store.read_device(&device_id).await)?;
-        let pages = self.answer(whole_ledger(&store, &device_id, &LedgerKeys::starting_with("ledger#")).await)?;
+        let pages = self.answer(whole_ledger(&store, &device_id, &keys_starting_with("ledger#")).await)?;
         let counted: BTreeSet<String> = pages.iter().flat_map(|page| names_in(&page.page)).collect();
         names.retain(|name| !counted.contains(name));
         if names.is_empty() {

@@ -1,11 +1,11 @@
 //! A backup is a whole copy of one moment, and never harms what its target holds.
 
 use embedded::{ArchiveLimits, Backup, BackupError, EmbeddedStorage, Options, StorageFailure};
-use ports::contract::statistics_store::{bare_attributes, whole_ledger};
+use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
     Archive, ArchiveFolder as _, BackupProgress, BackupStage, BackupSummary, Checkpoints, DeadLetter, DeadLetterOrigin,
-    DeadLetterQueue, DeviceWrite, EventStream, LedgerKeys, LedgerPageItem, StatisticsAttributes, StatisticsItem,
-    StatisticsStore, StreamEntry,
+    DeadLetterQueue, DeviceWrite, EventStream, LedgerPageItem, StatisticsAttributes, StatisticsItem, StatisticsStore,
+    StreamEntry,
 };
 use redb::ReadableDatabase as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -112,7 +112,7 @@ async fn a_copy_holds_all_that_the_directory_held() {
     assert_eq!((found.accepted, found.counted, found.pending), (4, 2, 1));
     let device = DeviceId::parse("a").expect("a name");
     for prefix in ["", "ledger#"] {
-        let keys = LedgerKeys::starting_with(prefix);
+        let keys = keys_starting_with(prefix);
         let pages = whole_ledger(&storage.statistics(), &device, &keys).await.expect("pages");
         assert_eq!(whole_ledger(&copy.statistics(), &device, &keys).await.expect("pages"), pages);
     }

@@ -2,8 +2,9 @@
 
 use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
 use ports::contract::statistics_store::bare_attributes;
+use ports::contract::statistics_store::keys_starting_with;
 use ports::{
-    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerKeys, LedgerPageItem, StatisticsAttributes,
+    DeadLetter, DeadLetterOrigin, DeadLetterQueue as _, DeviceWrite, LedgerPageItem, StatisticsAttributes,
     StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
@@ -52,7 +53,7 @@ async fn storage_with(folder: &Path, devices: &[&str], versions: &[(&str, u8)]) 
 
 async fn refused(store: &EmbeddedStatisticsStore, name: &str) -> [StoreError; 2] {
     let item = store.read_device(&device(name)).await.expect_err("an item that cannot be read");
-    let keys = LedgerKeys::starting_with("ledger#2026-01-31#");
+    let keys = keys_starting_with("ledger#2026-01-31#");
     let pages = store.read_ledger(&device(name), &keys, None).await.expect_err("a page that cannot be read");
     [item, pages]
 }

@@ -71,8 +71,13 @@ async fn read<S: StatisticsStore>(store: &S, name: &str) -> Option<StatisticsIte
 }
 
 async fn ledger<S: StatisticsStore>(store: &S, name: &str, day: &str) -> Vec<LedgerPageItem> {
-    let keys = LedgerKeys::starting_with(&format!("ledger#{day}#"));
+    let keys = keys_starting_with(&format!("ledger#{day}#"));
     whole_ledger(store, &device(name), &keys).await.expect("a read")
+}
+
+/// The keys that begin with `prefix`, such as `ledger#<UTC day>#`. Keys are ASCII and hold no `~`.
+pub fn keys_starting_with(prefix: &str) -> LedgerKeys {
+    LedgerKeys { first: prefix.to_owned(), last: format!("{prefix}~") }
 }
 
 /// All of a device's ledger pages among `keys`, part by part.

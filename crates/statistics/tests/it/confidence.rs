@@ -1,6 +1,7 @@
 //! The confidence interval of the mean, and anomalies.
 
-use statistics::{CountedReading, DeviceState, Identity, Moments, mean_confidence_95, two_sided_p_value, z_score};
+use statistics::{CountedReading, DeviceState, Identity, Moments, mean_confidence_95, z_score};
+use statrs::function::erf::erfc;
 
 /// Quantiles of Student's t at 0.975 by degrees of freedom, as printed in tables and by R's `qt`.
 const STUDENT: [(u64, f64); 10] = [
@@ -15,6 +16,11 @@ const STUDENT: [(u64, f64); 10] = [
     (200, 1.971_896_223_633_91),
     (999, 1.962_341_461_133_45),
 ];
+
+/// The chance that a normal variable is at least as far from its mean as `z` standard deviations, on either side.
+fn two_sided_p_value(z: f64) -> f64 {
+    erfc(z.abs() / std::f64::consts::SQRT_2)
+}
 
 #[test]
 fn the_interval_is_students_t_times_the_standard_error() {

@@ -36,7 +36,7 @@ fn stored_state(random: &mut Random) -> DeviceState {
         state.count(&readings);
         match random.below(3) {
             0 => {
-                drop(state.spill("sensor-0001", 4_000));
+                drop(state.spill_at_most("sensor-0001", 4_000, usize::MAX));
                 if random.below(2) == 0 {
                     state.pages_expire_after(random.bits() >> random.below(64));
                 }
@@ -105,7 +105,7 @@ fn check_state(bytes: &[u8]) -> bool {
     assert!([summary.first_timestamp_ns, summary.last_timestamp_ns].iter().flatten().all(|ns| years.contains(ns)));
     assert!(state.floor_ns() <= summary.last_timestamp_ns && state.unledgered_floor_ns() <= state.floor_ns());
     assert!(state.window_len() as u64 <= summary.count && summary.anomaly_count <= summary.count);
-    let pages = state.spill("sensor-0001", 100_000);
+    let pages = state.spill_at_most("sensor-0001", 100_000, usize::MAX);
     assert!(pages.iter().all(|page| check_page(&page.encode())));
     true
 }
@@ -159,7 +159,7 @@ fn ten_million_inputs_neither_panic_nor_pass_with_a_broken_invariant() {
         let state = stored_state(&mut random);
         let mut sketch = QuantileSketch::new(48 + random.below(400) as usize);
         (0..random.below(60)).for_each(|_| sketch.push((random.normal() * 50.0).round() / 10.0));
-        let pages = state.clone().spill("sensor-0001", 4_000);
+        let pages = state.clone().spill_at_most("sensor-0001", 4_000, usize::MAX);
         let page = pages.first().map_or_else(|| vec![1], LedgerPage::encode);
         let originals = [sketch.encode(), state.encode(), page];
         for kind in 0..3 {

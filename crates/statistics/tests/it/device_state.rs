@@ -36,7 +36,7 @@ fn a_spilled_window_stands_in_pages_and_the_item_fits() {
         recorded.push(reading.identity);
         if state.is_over("sensor-0001", state.encode().len()) {
             let before = state.window_len();
-            let pages = state.spill("sensor-0001", 100_000);
+            let pages = state.spill_at_most("sensor-0001", 100_000, usize::MAX);
             assert!(!state.is_over("sensor-0001", state.encode().len()));
             // Ten seconds apart, the newest eighth stays.
             assert_eq!(state.window_len(), before / 8);
@@ -152,7 +152,7 @@ fn the_costliest_item_is_within_1024_bytes_by_dynamodbs_rule_and_holds_8_identit
             if index > 100 {
                 least_window = least_window.min(before);
             }
-            state.spill(&device_id, 100_000);
+            state.spill_at_most(&device_id, 100_000, usize::MAX);
         }
         let stored = state.encode();
         assert!(!state.is_over(&device_id, state.encode().len()));
@@ -187,7 +187,7 @@ fn the_window_of_a_common_device_holds_enough_that_a_spill_is_rare() {
         let value = (2_150.0 + 30.0 * random.normal()).round() / 100.0;
         state.count(&[reading(START + index * 10 * SECOND, value)]);
         if state.is_over("sensor-0123456789-building", state.encode().len()) {
-            spills += state.spill("sensor-0123456789-building", 100_000).len();
+            spills += state.spill_at_most("sensor-0123456789-building", 100_000, usize::MAX).len();
         }
     }
     // Three write units more at each spill: 1.15 a reading are 600 in 20,000 thrice over.
@@ -213,7 +213,7 @@ fn readings_in_any_order_are_found_and_spill_to_their_own_days_once_each() {
     state.count(&readings);
     assert_eq!(state.window_len(), readings.len());
     assert!(readings.iter().all(|reading| state.find(&reading.identity) == Some(reading.value_check)));
-    let pages = state.spill("sensor-0001", 2_000);
+    let pages = state.spill_at_most("sensor-0001", 2_000, usize::MAX);
     let mut keys: Vec<String> = pages.iter().map(|page| page.sort_key(3)).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -272,12 +272,12 @@ fn an_identity_with_and_without_an_event_id_are_two() {
 fn a_spilled_floor_stays_above_what_comes_late() {
     let mut state = DeviceState::new();
     state.count(&[reading(START, 1.0)]);
-    state.spill("sensor-0001", 1_000);
+    state.spill_at_most("sensor-0001", 1_000, usize::MAX);
     state.count(&[reading(START - 400 * 86_400 * SECOND, 2.0)]);
-    let pages = state.spill("sensor-0001", 1_000);
+    let pages = state.spill_at_most("sensor-0001", 1_000, usize::MAX);
     assert_eq!((state.floor_ns(), state.unledgered_floor_ns()), (Some(START), None));
     assert_eq!(pages.len(), 1);
-    assert!(state.spill("sensor-0001", 1_000).is_empty());
+    assert!(state.spill_at_most("sensor-0001", 1_000, usize::MAX).is_empty());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn every_state_that_can_be_counted_reads_back_whatever_the_values() {
             state.count(&[reading(timestamp_ns, value)]);
             if random.below(20) == 0 {
                 state.trim("sensor-0001");
-                drop(state.spill("sensor-0001", 1_000));
+                drop(state.spill_at_most("sensor-0001", 1_000, usize::MAX));
             }
         }
         let summary = state.summary();
@@ -345,7 +345,7 @@ fn a_spill_is_rare_whatever_the_readings_are_like() {
         for index in 0..20_000 {
             state.count(&[make(index, &mut random)]);
             if state.is_over(&device_id, state.encode().len()) {
-                spills += state.spill(&device_id, 100_000).len();
+                spills += state.spill_at_most(&device_id, 100_000, usize::MAX).len();
             }
         }
         let units = 1.0 + 3.0 * spills as f64 / 20_000.0;

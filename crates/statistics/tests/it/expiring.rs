@@ -26,21 +26,21 @@ fn count(state: &mut DeviceState, days: std::ops::Range<i128>) {
 fn nothing_has_expired_where_no_page_expires() {
     let mut state = counted(0..5);
     assert_eq!(state.expired_floor_ns(i128::MAX / 2), None);
-    state.spill("d", 1_000);
+    state.spill_at_most("d", 1_000, usize::MAX);
     assert_eq!(state.expired_floor_ns(i128::MAX / 2), None);
 }
 
 #[test]
 fn the_shortest_retention_stays_in_force_for_what_it_covered_and_for_nothing_newer() {
     let mut state = counted(0..5);
-    state.spill("d", 1_000);
+    state.spill_at_most("d", 1_000, usize::MAX);
     state.pages_expire_after(10 * DAY_S);
     count(&mut state, 5..8);
-    state.spill("d", 1_000);
+    state.spill_at_most("d", 1_000, usize::MAX);
     state.pages_expire_after(90 * DAY_S);
     // Pages written later, without a retention, are not covered.
     count(&mut state, 8..20);
-    state.spill("d", 1_000);
+    state.spill_at_most("d", 1_000, usize::MAX);
     assert_eq!(state.expired_floor_ns(START_NS + 12 * DAY_NS), Some(START_NS + 2 * DAY_NS - 1));
     assert_eq!(state.expired_floor_ns(START_NS + 1_000 * DAY_NS), Some(START_NS + 7 * DAY_NS));
 }
@@ -54,7 +54,7 @@ proptest! {
         state.count(&[CountedReading {
             identity: Identity { timestamp_ns: START_NS + jitter, event_id_hash: Some(1) }, value: 1.0, value_check: 1,
         }]);
-        state.spill("d", 1_000);
+        state.spill_at_most("d", 1_000, usize::MAX);
         state.pages_expire_after(retention_s);
         count(&mut state, first..first + second);
         let stored = state.encode();

@@ -82,12 +82,13 @@ fn correct_digits(actual: f64, certified: f64) -> f64 {
     if actual == certified { 15.0 } else { (-((actual - certified) / certified).abs().log10()).min(15.0) }
 }
 
+/// Each batch value by value, and the batches merged.
 fn moments_of(values: &[f64], batch: usize) -> Moments {
     let mut moments = Moments::default();
-    if batch == 1 {
-        values.iter().for_each(|value| moments.push(*value));
-    } else {
-        values.chunks(batch).for_each(|batch| moments.push_all(batch));
+    for batch in values.chunks(batch) {
+        let mut one = Moments::default();
+        batch.iter().for_each(|value| one.push(*value));
+        moments.merge(&one);
     }
     moments
 }

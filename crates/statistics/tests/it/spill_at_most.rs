@@ -35,7 +35,7 @@ fn the_oldest_pages_leave_the_floor_rises_to_them_and_the_rest_stays() {
 fn a_late_reading_in_the_window_leaves_the_floor_where_it_was() {
     let mut state = DeviceState::new();
     state.count(&daily(10..12));
-    state.spill("sensor-0001", 100_000);
+    state.spill_at_most("sensor-0001", 100_000, usize::MAX);
     state.count(&daily(0..4));
     let pages = state.spill_at_most("sensor-0001", 100_000, 1);
     assert_eq!((pages.len(), state.window_len()), (1, 3));

@@ -26,7 +26,7 @@ fn worked_example() -> DeviceState {
 /// Moves the whole window to pages: a spill keeps its newest eighth.
 fn empty_window(state: &mut DeviceState) {
     while state.window_len() > 0 {
-        drop(state.spill("sensor", 100_000));
+        drop(state.spill_at_most("sensor", 100_000, usize::MAX));
     }
 }
 

@@ -66,7 +66,7 @@ fn stored_state(random: &mut Random, values: &[f64], longest: u64) -> DeviceStat
         };
         state.count(&batch.iter().enumerate().map(reading).collect::<Vec<_>>());
         if state.is_over("sensor-0123456789-building", state.encode().len()) {
-            drop(state.spill("sensor-0123456789-building", 100_000));
+            drop(state.spill_at_most("sensor-0123456789-building", 100_000, usize::MAX));
         }
         state = DeviceState::decode(&state.encode()).expect("what was counted reads back");
         (rest, second) = (later, second + batch.len() as i128);
