@@ -7,7 +7,8 @@
 //! third merges what a fleet delivered, and compares it with the same rows in gzip, file by file as they were delivered,
 //! and sorted in one.
 
-use curator::{CURATED_PREFIX, ChangeBatch, Curator, HistoryQuery, MERGED_ROWS_MAX, Merger};
+use curator::lambda::ChangeBatch;
+use curator::{CURATED_PREFIX, Curator, HistoryQuery, MERGED_ROWS_MAX, Merger};
 use embedded::FileArchive;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -125,8 +126,8 @@ fn speed() {
     let mut batches = 0;
     let (started, before) = (Instant::now(), processor_time());
     while started.elapsed() < RUN_TIME {
-        let batch: ChangeBatch = serde_json::from_str(black_box(&event)).expect("an event");
-        let handled = runtime.block_on(curator.handle(batch));
+        let ChangeBatch(changes) = serde_json::from_str(black_box(&event)).expect("an event");
+        let handled = runtime.block_on(curator.handle(changes));
         assert_eq!((handled.report.rows, handled.report.unreadable), (CHANGES as u64, 0));
         batches += 1;
     }

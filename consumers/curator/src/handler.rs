@@ -1,7 +1,6 @@
 //! A batch of changes: its rows delivered, and answered.
 
-use crate::event::{ChangeBatch, Content};
-use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use crate::change::{Change, Content};
 use ports::{CuratedDelivery, DeliveryError, with_causes};
 use std::collections::BTreeMap;
 use tracing::error;
@@ -25,11 +24,11 @@ pub struct BatchReport {
     pub failed_rows: u64,
 }
 
-/// The answer to Lambda, and what happened.
+/// What must be delivered again, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handled {
-    /// The change from which Lambda must deliver again; empty when all is done.
-    pub response: DynamoDbEventResponse,
+pub struct BatchResult {
+    /// The sequence number of the change from which the stream must deliver again; `None` when all is done.
+    pub failed: Option<String>,
     /// What happened.
     pub report: BatchReport,
 }
@@ -40,16 +39,16 @@ impl<D: CuratedDelivery> Curator<D> {
         Curator { delivery }
     }
 
-    /// Handles one batch. Of the rows that were not taken, the first in the stream's order is reported: Lambda delivers
-    /// it and everything behind it again, and a row that comes twice is one row.
+    /// Handles one batch. Of the rows that were not taken, the first in the stream's order is `failed`: the stream
+    /// delivers it and everything behind it again, and a row that comes twice is one row.
     ///
-    /// An item that cannot be read is not reported: it would hold up every device of its shard until the stream forgets
+    /// An item that cannot be read does not fail: it would hold up every device of its shard until the stream forgets
     /// them, and be no better for it. It is logged, counted and alarmed about, and stays in the table as it is.
-    pub async fn handle(&self, batch: ChangeBatch) -> Handled {
+    pub async fn handle(&self, changes: Vec<Change>) -> BatchResult {
         let mut report = BatchReport::default();
-        let mut rows = Vec::with_capacity(batch.0.len());
-        let mut sequence_numbers = Vec::with_capacity(batch.0.len());
-        for change in batch.0 {
+        let mut rows = Vec::with_capacity(changes.len());
+        let mut sequence_numbers = Vec::with_capacity(changes.len());
+        for change in changes {
             match change.content {
                 Content::Row(row) => {
                     rows.push(*row);
@@ -83,16 +82,6 @@ impl<D: CuratedDelivery> Curator<D> {
         for (error, rows) in failures {
             error!(error, rows, "rows were not taken and will be delivered again");
         }
-        Handled { response: response(first_failed), report }
+        BatchResult { failed: first_failed, report }
     }
-}
-
-fn response(first_failed: Option<String>) -> DynamoDbEventResponse {
-    let mut response = DynamoDbEventResponse::default();
-    response.batch_item_failures.extend(first_failed.map(|sequence_number| {
-        let mut failure = DynamoDbBatchItemFailure::default();
-        failure.item_identifier = Some(sequence_number);
-        failure
-    }));
-    response
 }

@@ -5,7 +5,8 @@ mod metrics;
 
 use aws::FirehoseCuratedDelivery;
 use context::Context;
-use curator::{ChangeBatch, Curator};
+use curator::Curator;
+use curator::lambda::{ChangeBatch, batch_response};
 use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
 use ports::{Clock as _, SystemClock};
 use std::process::ExitCode;
@@ -21,11 +22,12 @@ async fn serve(context: Context) -> Result<(), Error> {
     let curator = Curator::new(FirehoseCuratedDelivery::new(firehose, &context.curated_delivery_stream));
 
     let handle = service_fn(async |event: LambdaEvent<ChangeBatch>| {
-        let received = metrics::Received::new(&event.payload, SystemClock.now());
-        let handled = curator.handle(event.payload).await;
+        let ChangeBatch(changes) = event.payload;
+        let received = metrics::Received::new(&changes, SystemClock.now());
+        let result = curator.handle(changes).await;
         let function = &event.context.env_config.function_name;
-        println!("{}", received.document(&handled.report, SystemClock.now(), &context.metrics_namespace, function));
-        Ok::<_, Error>(handled.response)
+        println!("{}", received.document(&result.report, SystemClock.now(), &context.metrics_namespace, function));
+        Ok::<_, Error>(batch_response(result.failed))
     });
     Runtime::new(handle).layer(TracingLayer::new()).run().await
 }

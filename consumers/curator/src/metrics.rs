@@ -1,6 +1,6 @@
 //! What is measured of a batch.
 
-use curator::{BatchReport, ChangeBatch};
+use curator::{BatchReport, Change};
 use lambda::{Metric, since};
 use serde_json::Value;
 use std::time::Instant;
@@ -17,10 +17,10 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// `batch`, which came at `at`.
-    pub(crate) fn new(batch: &ChangeBatch, at: Timestamp) -> Self {
-        let created = || batch.0.iter().filter_map(|change| change.created_at).map(Timestamp::as_millisecond);
-        Received { changes: batch.0.len(), created: created().min().zip(created().max()), at, started: Instant::now() }
+    /// A batch of these changes, which came at `at`.
+    pub(crate) fn new(batch: &[Change], at: Timestamp) -> Self {
+        let created = || batch.iter().filter_map(|change| change.created_at).map(Timestamp::as_millisecond);
+        Received { changes: batch.len(), created: created().min().zip(created().max()), at, started: Instant::now() }
     }
 
     /// The document of the batch, which is done at `done`.

@@ -1,6 +1,6 @@
 //! What the handler delivers and answers, whatever its delivery takes.
 
-use curator::{BatchReport, Change, ChangeBatch, Content, Curator, Unreadable};
+use curator::{BatchReport, BatchResult, Change, Content, Curator, Unreadable};
 use ports::{CuratedDelivery, CuratedRow, DeliveryError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -63,19 +63,17 @@ fn batch(contents: Vec<Content>) -> Vec<Change> {
     (100..).zip(contents).map(change).collect()
 }
 
-fn handle(delivery: &Scripted, changes: &[Change]) -> (Vec<String>, BatchReport) {
+fn handle(delivery: &Scripted, changes: &[Change]) -> BatchResult {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let handled = runtime.block_on(Curator::new(delivery).handle(ChangeBatch(changes.to_vec())));
-    let failures = handled.response.batch_item_failures.into_iter();
-    (failures.map(|failure| failure.item_identifier.expect("an identifier")).collect(), handled.report)
+    runtime.block_on(Curator::new(delivery).handle(changes.to_vec()))
 }
 
 #[test]
 fn a_batch_of_rows_ledger_pages_and_deletions_is_delivered_and_answered() {
     let delivery = Scripted::default();
     let changes = batch(vec![row(1), Content::Nothing, row(2), Content::Nothing]);
-    let (failures, report) = handle(&delivery, &changes);
-    assert_eq!(failures, [] as [&str; 0]);
+    let BatchResult { failed, report } = handle(&delivery, &changes);
+    assert_eq!(failed, None);
     assert_eq!(report, BatchReport { rows: 2, ignored: 2, ..BatchReport::default() });
     assert_eq!(delivery.taken.into_inner().unwrap(), [("device-1".to_owned(), 1), ("device-1".to_owned(), 2)]);
 }
@@ -84,24 +82,24 @@ fn a_batch_of_rows_ledger_pages_and_deletions_is_delivered_and_answered() {
 fn the_first_row_that_was_not_taken_is_the_one_failure() {
     let delivery = Scripted { refusals: Mutex::new(vec![[1, 2].into()]), ..Scripted::default() };
     let changes = batch(vec![row(1), Content::Nothing, row(2), row(3), row(4)]);
-    let (failures, report) = handle(&delivery, &changes);
-    assert_eq!(failures, ["102"]);
+    let BatchResult { failed, report } = handle(&delivery, &changes);
+    assert_eq!(failed.as_deref(), Some("102"));
     assert_eq!((report.rows, report.failed_rows), (2, 2));
 }
 
 #[test]
 fn a_row_without_an_answer_was_not_taken() {
     let delivery = Scripted { answers_max: Some(1), ..Scripted::default() };
-    let (failures, report) = handle(&delivery, &batch(vec![row(1), row(2), row(3)]));
-    assert_eq!(failures, ["101"]);
+    let BatchResult { failed, report } = handle(&delivery, &batch(vec![row(1), row(2), row(3)]));
+    assert_eq!(failed.as_deref(), Some("101"));
     assert_eq!((report.rows, report.failed_rows), (1, 2));
 }
 
 #[test]
 fn an_item_that_cannot_be_read_is_counted_and_holds_up_no_other() {
     let delivery = Scripted::default();
-    let (failures, report) = handle(&delivery, &batch(vec![unreadable(), row(1), unreadable(), row(2)]));
-    assert_eq!(failures, [] as [&str; 0]);
+    let BatchResult { failed, report } = handle(&delivery, &batch(vec![unreadable(), row(1), unreadable(), row(2)]));
+    assert_eq!(failed, None);
     assert_eq!(report, BatchReport { rows: 2, unreadable: 2, ..BatchReport::default() });
 }
 
@@ -111,7 +109,7 @@ fn a_change_without_a_sequence_number_fails_the_whole_batch() {
     let delivery = Scripted { refusals: Mutex::new(vec![[0].into()]), ..Scripted::default() };
     let mut changes = batch(vec![row(1), row(2)]);
     changes[0].sequence_number.clear();
-    assert_eq!(handle(&delivery, &changes).0, [""]);
+    assert_eq!(handle(&delivery, &changes).failed.as_deref(), Some(""));
 }
 
 /// Rows, and what is none.
@@ -138,13 +136,11 @@ proptest! {
         let all = batch(contents);
         let mut rest = all.as_slice();
         for _ in 0..20 {
-            let (failures, _) = handle(&delivery, rest);
-            prop_assert!(failures.len() <= 1);
-            let Some(failed) = failures.first() else {
+            let Some(failed) = handle(&delivery, rest).failed else {
                 rest = &[];
                 break;
             };
-            let resume = rest.iter().position(|change| &change.sequence_number == failed);
+            let resume = rest.iter().position(|change| change.sequence_number == failed);
             rest = &rest[resume.expect("a change of this batch")..];
         }
         prop_assert!(rest.is_empty(), "it does not come to an end");

@@ -1,7 +1,6 @@
 //! The curator, from change records to Parquet and back.
 
 mod damage;
-mod events;
 mod handler;
 mod history;
 #[cfg(feature = "lambda")]

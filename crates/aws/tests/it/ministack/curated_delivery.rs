@@ -4,7 +4,8 @@ use crate::ministack::{archive, config, statistics, unique_name};
 use aws::aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws::aws_sdk_firehose::types::ExtendedS3DestinationConfiguration;
 use aws::{DynamoDbStatisticsStore, FirehoseCuratedDelivery, S3Archive, aws_sdk_dynamodb, aws_sdk_firehose};
-use curator::{ChangeBatch, Curator};
+use curator::lambda::ChangeBatch;
+use curator::{Change, Curator};
 use ports::{
     Archive as _, CuratedDelivery, CuratedRow, DeliveryError, DeviceWrite, LedgerPageItem, StatisticsItem,
     StatisticsStore as _,
@@ -122,9 +123,9 @@ pub(crate) async fn changes(client: &aws_sdk_dynamodb::Client, table: &str) -> V
     records
 }
 
-/// The event of these records.
-pub(crate) fn batch(records: &[Value]) -> ChangeBatch {
-    serde_json::from_value(json!({ "Records": records })).expect("an event")
+/// What the curator's Lambda reads of the event of these records.
+pub(crate) fn batch(records: &[Value]) -> Vec<Change> {
+    serde_json::from_value::<ChangeBatch>(json!({ "Records": records })).expect("an event").0
 }
 
 /// A call of DynamoDB Streams, which no SDK here knows; ministack checks no signature.
@@ -169,7 +170,7 @@ async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows
     let changes = changes(&client, &table).await;
     let (delivery, ()) = make().await;
     let handled = Curator::new(delivery.firehose.clone()).handle(batch(&changes)).await;
-    assert_eq!(handled.response.batch_item_failures, []);
+    assert_eq!(handled.failed, None);
     assert_eq!((handled.report.rows, handled.report.ignored, handled.report.unreadable), (4, 1, 0));
     let sorted = |mut rows: Vec<CuratedRow>| {
         rows.sort_by_key(|row| (row.device_id.as_str().to_owned(), row.revision));

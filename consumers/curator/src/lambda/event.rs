@@ -5,7 +5,8 @@
 //! read in one pass, nothing of it is copied but what a row holds, and an item that cannot be read fails alone.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 
-use crate::attribute::{Attribute, Ends};
+use super::attribute::{Attribute, Ends};
+use crate::{Change, Content, Unreadable};
 use ports::CuratedRow;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -17,37 +18,6 @@ const STATISTICS: &str = "statistics";
 /// A batch of changes, in the stream's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeBatch(pub Vec<Change>);
-
-/// One change of an item.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The change's place in the stream, by which a failure is reported.
-    pub sequence_number: String,
-    /// When it was made; DynamoDB rounds to the second.
-    pub created_at: Option<Timestamp>,
-    /// What it says.
-    pub content: Content,
-}
-
-/// What a change says about a device's statistics.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Content {
-    /// The device has these statistics.
-    Row(Box<CuratedRow>),
-    /// Nothing: a ledger page was written, or an item deleted.
-    Nothing,
-    /// What the item holds is not what the aggregator writes.
-    Unreadable(Unreadable),
-}
-
-/// An item that is no row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The device, where its name can be read.
-    pub device_id: Option<DeviceId>,
-    /// The attribute that is wrong, and the rule; without its value.
-    pub why: String,
-}
 
 #[derive(Deserialize)]
 struct JsonEvent<'a> {

@@ -1,12 +1,13 @@
 //! What is read of the event that Lambda sends.
 
-use curator::{Change, ChangeBatch, Content, Unreadable};
+use curator::lambda::{ChangeBatch, batch_response};
+use curator::{Change, Content, Unreadable};
 use ports::CuratedRow;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use telemetry::{DeviceId, Timestamp};
 
-const MIXED: &str = include_str!("../../events/mixed.json");
+const MIXED: &str = include_str!("../../../events/mixed.json");
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).expect("a timestamp")
@@ -154,6 +155,13 @@ fn an_item_that_others_have_added_to_reads_as_before() {
         change["NewImage"]["a list"] = json!({"L": [{"M": {"x": {"NS": ["1"]}}}]});
     });
     assert!(changes.iter().enumerate().all(|(at, change)| is_row(change) == [0, 1, 4].contains(&at)));
+}
+
+#[test]
+fn the_response_names_the_failed_change_or_none() {
+    let text = |failed: Option<&str>| serde_json::to_string(&batch_response(failed.map(str::to_owned))).expect("JSON");
+    assert_eq!(text(None), r#"{"batchItemFailures":[]}"#);
+    assert_eq!(text(Some("4421")), r#"{"batchItemFailures":[{"itemIdentifier":"4421"}]}"#);
 }
 
 /// DynamoDB gives numbers without an exponent as long as 38 digits reach, and with one beyond.
