@@ -26,14 +26,15 @@ struct Pipeline {
 impl Pipeline {
     fn start(directory: &Path) -> Self {
         let start = Instant::now();
-        let mut child = Command::new(std::env::var_os("STREAMGAUGE_BINARY").unwrap_or(env!("CARGO_BIN_EXE_streamgauge").into()))
-            .args(["up", "--port", "0", "--data-dir"])
-            .arg(directory)
-            .env("STREAMGAUGE_API_KEY", KEY)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new(std::env::var_os("STREAMGAUGE_BINARY").unwrap_or(env!("CARGO_BIN_EXE_streamgauge").into()))
+                .args(["up", "--port", "0", "--data-dir"])
+                .arg(directory)
+                .env("STREAMGAUGE_API_KEY", KEY)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready_in = start.elapsed();

@@ -1,7 +1,7 @@
 //! A warm instance plans from the states that it wrote last, and reads where no write would prove them.
 
 use crate::support::{Fault, Memory, Record, Stopped, arrival, body, event};
-use aggregator::{Aggregator, Handled, Settings};
+use aggregator::{Aggregator, BatchResult, Settings};
 use telemetry::{RejectReason, Timestamp};
 
 type Instance = Aggregator<Memory, Memory, Stopped>;
@@ -10,7 +10,7 @@ fn instance(memory: &Memory, settings: Settings) -> Instance {
     Aggregator::new(memory.clone(), memory.clone(), Stopped(arrival()), settings)
 }
 
-fn handle(instance: &Instance, records: &[Record]) -> Handled {
+fn handle(instance: &Instance, records: &[Record]) -> BatchResult {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(instance.handle(&event(records)))
 }
@@ -40,9 +40,9 @@ fn count(memory: &Memory) -> u64 {
     memory.table().items.values().map(|item| item.attributes.count).sum()
 }
 
-fn assert_counts(handled: &Handled, counted: u64, duplicates: u64) {
+fn assert_counts(handled: &BatchResult, counted: u64, duplicates: u64) {
     assert_eq!((handled.report.counted, handled.report.duplicates), (counted, duplicates));
-    assert!(handled.response.batch_item_failures.is_empty());
+    assert!(handled.failed.is_empty());
 }
 
 #[test]
