@@ -175,6 +175,23 @@ fn every_warning_and_error_of_the_log_has_a_row() {
 }
 
 #[test]
+fn every_function_on_a_readings_path_is_there() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let document = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let path = document.split("\n## ").find(|section| section.starts_with("A reading's path")).unwrap();
+    assert!(path.lines().count() <= 60);
+    let mut files = Vec::new();
+    ["consumers", "crates", "producer"].iter().for_each(|folder| sources(&root.join(folder), &mut files));
+    let code: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let quoted = path.split('`').skip(1).step_by(2).filter(|name| !name.contains(['/', ' ']));
+    let names: BTreeSet<&str> =
+        quoted.map(|name| name.split('(').next().unwrap().rsplit("::").next().unwrap()).collect();
+    let is_there = |name: &str| ["fn", "struct", "enum"].iter().any(|kind| code.contains(&format!("{kind} {name}")));
+    let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+    assert!(names.len() > 20 && missing.is_empty(), "{missing:?} of {names:?}");
+}
+
+#[test]
 fn every_reason_of_a_dead_letter_has_a_runbook_with_commands_of_its_own() {
     let sections = crate::support::runbook::sections();
     for reason in redrive::ReasonCode::all() {
