@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::row::Row;
 use md5::{Digest as _, Md5};
 use telemetry::kpl::{SubRecord, aggregate};
-use telemetry::{DecodedReading, decode_record, one_line};
+use telemetry::{Reading, Rejection, decode_record, one_line};
 
 /// Many enough to spread over 64 shards, and few enough that a range has devices to pack together.
 const HASH_RANGES: usize = 64;
@@ -68,14 +68,14 @@ impl Packing {
     }
 
     /// What the documents of so many rows hold, row by row; `None` where a document has not one reading a row.
-    pub(crate) fn decode(&self, documents: &[Vec<u8>], mut rows: usize) -> Vec<Option<DecodedReading>> {
+    pub(crate) fn decode(&self, documents: &[Vec<u8>], mut rows: usize) -> Vec<Option<Result<Reading, Rejection>>> {
         let mut decoded = Vec::with_capacity(rows);
         for document in documents {
             let expected = rows.min(self.batch);
             rows -= expected;
             let readings = decode_record(document);
             if readings.len() == expected {
-                decoded.extend(readings.into_iter().map(Some));
+                decoded.extend(readings.into_iter().map(|decoded| Some(decoded.outcome)));
             } else {
                 decoded.resize_with(decoded.len() + expected, || None);
             }

@@ -9,7 +9,7 @@ use crate::record::{PutFailure, PutRecords, Record};
 use crate::row::{Refusal, Row};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use telemetry::{DecodedReading, FUTURE_TOLERANCE_DEFAULT_SECONDS, Timestamp};
+use telemetry::{FUTURE_TOLERANCE_DEFAULT_SECONDS, Reading, Rejection, Timestamp};
 
 /// Puts the rows of many devices at once, and gives each device back as soon as its own record is settled.
 pub(crate) struct RecordDelivery<'a, P> {
@@ -127,9 +127,9 @@ impl<P: PutRecords> RecordDelivery<'_, P> {
 }
 
 /// Why the reading that a row became is not put, in the front door's words.
-fn refusal(row: &Row, decoded: Option<DecodedReading>, put_at: Timestamp) -> Option<String> {
+fn refusal(row: &Row, decoded: Option<Result<Reading, Rejection>>, put_at: Timestamp) -> Option<String> {
     let tolerance = Duration::from_secs(FUTURE_TOLERANCE_DEFAULT_SECONDS.unsigned_abs());
-    match decoded.map(|decoded| decoded.outcome) {
+    match decoded {
         Some(Ok(reading)) if reading == row.reading => {
             let ahead = reading.timestamp.check_arrival(put_at, tolerance).err()?;
             Some(format!("`timestamp`: {ahead}"))

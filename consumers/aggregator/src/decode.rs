@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use ports::StreamRecord;
 use statistics::{CountedReading, Identity};
 use std::collections::HashMap;
-use telemetry::{DecodedReading, DeviceId, Reading, RejectReason, Rejection, Timestamp};
+use telemetry::{DecodedReading, DeviceId, ReadingRef, RejectReason, Rejection, Timestamp};
 
 /// A device's readings of one batch, in sequence order.
 #[derive(Debug)]
@@ -32,19 +32,22 @@ pub(crate) fn decode(records: &[StreamRecord], settings: &Settings) -> Batch {
             let DecodedReading { sub_sequence_number, partition_key, index, outcome } = decoded;
             let place = Place { record, reading: next_reading, sub_sequence_number, index };
             next_reading += 1;
-            let key = partition_key.as_deref().unwrap_or(&stream_record.partition_key);
+            let key = partition_key.unwrap_or(&stream_record.partition_key);
             match outcome.and_then(|reading| check_against_record(reading, key, stream_record.arrived_at, settings)) {
                 Ok(reading) => {
-                    let next = batch.groups.len();
-                    let group = *group_of.entry(reading.device_id.clone()).or_insert(next);
-                    if group == next {
-                        let device_id = reading.device_id.clone();
+                    let group = group_of.get(reading.device_id).copied().unwrap_or_else(|| {
+                        let device_id = reading.to_device_id();
+                        group_of.insert(device_id.clone(), batch.groups.len());
                         batch.groups.push(Group { device_id, readings: Vec::new(), places: Vec::new() });
-                    }
+                        batch.groups.len() - 1
+                    });
                     batch.groups[group].readings.push(counted_reading(&reading));
                     batch.groups[group].places.push(place);
                 }
-                Err(rejection) => batch.rejected.push(Rejected { place, rejection, partition_key }),
+                Err(rejection) => {
+                    let partition_key = partition_key.map(str::to_owned);
+                    batch.rejected.push(Rejected { place, rejection, partition_key });
+                }
             }
         });
     }
@@ -52,25 +55,25 @@ pub(crate) fn decode(records: &[StreamRecord], settings: &Settings) -> Batch {
 }
 
 /// The rules that need the record around the reading: its partition key and its arrival.
-fn check_against_record(
-    reading: Reading,
+fn check_against_record<'a>(
+    reading: ReadingRef<'a>,
     partition_key: &str,
     arrived_at: Timestamp,
     settings: &Settings,
-) -> Result<Reading, Rejection> {
-    let reject = |reason, detail, device_id| Err(Rejection { reason, detail, device_id: Some(device_id) });
-    if partition_key != reading.device_id.as_str() {
+) -> Result<ReadingRef<'a>, Rejection> {
+    let reject = |reason, detail| Err(Rejection { reason, detail, device_id: Some(reading.to_device_id()) });
+    if partition_key != reading.device_id {
         let detail = "`device_id`: is not the record's partition key".to_owned();
-        return reject(RejectReason::PartitionKeyMismatch, detail, reading.device_id);
+        return reject(RejectReason::PartitionKeyMismatch, detail);
     }
     if let Err(rule) = reading.timestamp.check_arrival(arrived_at, settings.future_tolerance) {
-        return reject(RejectReason::FutureTimestamp, format!("`timestamp`: {rule}"), reading.device_id);
+        return reject(RejectReason::FutureTimestamp, format!("`timestamp`: {rule}"));
     }
     Ok(reading)
 }
 
-fn counted_reading(reading: &Reading) -> CountedReading {
-    let event_id_hash = reading.event_id.as_ref().map(telemetry::event_id_hash);
+fn counted_reading(reading: &ReadingRef<'_>) -> CountedReading {
+    let event_id_hash = reading.event_id.map(telemetry::event_id_hash);
     CountedReading {
         identity: Identity { timestamp_ns: reading.timestamp.as_nanosecond(), event_id_hash },
         value: reading.value,

@@ -1,12 +1,11 @@
 //! The short hashes by which the ledger knows a reading again. Both are part of stored formats: they never change.
 
-use crate::EventId;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
 /// The 64-bit hash of an `event_id`: SipHash-2-4 (Aumasson & Bernstein 2012) with a zero key.
-pub fn event_id_hash(event_id: &EventId) -> u64 {
-    sip(event_id.as_str().as_bytes())
+pub fn event_id_hash(event_id: &str) -> u64 {
+    sip(event_id.as_bytes())
 }
 
 /// The 16-bit check of a value by which a conflicting duplicate is told from a repeated one: of two different

@@ -9,18 +9,18 @@
 mod body;
 mod identity;
 pub mod kpl;
-mod member;
 mod reading;
 mod reject;
+mod scan;
 mod stream_record;
 mod timestamp;
 
-pub use body::{BatchEntry, parse_batch, parse_reading, parse_series};
+pub use body::{BatchEntry, parse_batch, parse_reading, parse_series, visit_batch, visit_series};
 pub use identity::{event_id_hash, value_check};
-pub use reading::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, Series};
+pub use reading::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, Series};
 pub use reject::{RejectReason, Rejection};
 pub use stream_record::{
-    DecodedReading, count_readings, decode_record, each_reading, one_line, push_lines, reading_payloads,
+    Decoded, DecodedReading, count_readings, decode_record, each_reading, one_line, push_lines, reading_payloads,
     reading_payloads_at,
 };
 pub use timestamp::{FUTURE_TOLERANCE_DEFAULT_SECONDS, Timestamp};

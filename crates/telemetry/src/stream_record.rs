@@ -1,34 +1,44 @@
 //! What a stream record holds: exactly a reading or a series, as UTF-8 JSON on one line, or a KPL aggregate of such
 //! records.
 
-use crate::body::{reading, series_items, series_reading};
+use crate::body::{Path, Valid, object, reading, series_items, series_reading};
 use crate::kpl;
-use crate::member::{json_text, members};
-use crate::{DeviceId, Reading, RejectReason, Rejection};
+use crate::scan::{Document, document};
+use crate::{Reading, ReadingRef, RejectReason, Rejection};
+
+/// One reading of a stream record, or the reason why there is none, borrowed from the record.
+pub type DecodedReading<'a> = Decoded<ReadingRef<'a>, &'a str>;
 
 /// One reading of a stream record, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DecodedReading {
+pub struct Decoded<R, K> {
     /// The place in a KPL aggregate, where the record is one.
     pub sub_sequence_number: Option<u64>,
     /// The partition key inside a KPL aggregate, which stands for the record's own.
-    pub partition_key: Option<String>,
+    pub partition_key: Option<K>,
     /// The place in a series, where the record is one.
     pub index: Option<u32>,
     /// The reading, or why it can never be counted.
-    pub outcome: Result<Reading, Rejection>,
+    pub outcome: Result<R, Rejection>,
 }
 
 /// Takes a record apart. A bad reading of a series stands alone among its good ones; whatever cannot be taken apart
 /// is one [`Rejection`], so that the answer is never empty but for an empty KPL aggregate.
-pub fn decode_record(data: &[u8]) -> Vec<DecodedReading> {
+pub fn decode_record(data: &[u8]) -> Vec<Decoded<Reading, String>> {
     let mut decoded = Vec::new();
-    each_reading(data, |reading| decoded.push(reading));
+    each_reading(data, |reading| {
+        decoded.push(Decoded {
+            sub_sequence_number: reading.sub_sequence_number,
+            partition_key: reading.partition_key.map(str::to_owned),
+            index: reading.index,
+            outcome: reading.outcome.map(|reading| reading.to_reading()),
+        });
+    });
     decoded
 }
 
 /// Passes on what [`decode_record`] finds, one by one: a record may hold many times its own size in bad readings.
-pub fn each_reading(data: &[u8], mut visit: impl FnMut(DecodedReading)) {
+pub fn each_reading(data: &[u8], mut visit: impl FnMut(DecodedReading<'_>)) {
     each_part(data, |part, sub| decode_part(part, sub, &mut visit));
 }
 
@@ -55,10 +65,14 @@ pub fn reading_payloads_at(data: &[u8], wanted: impl Fn(usize) -> bool) -> Vec<V
         place += 1;
     };
     each_part(data, |part, _| match part {
-        Part::Record(record) => match series(record) {
-            Some(Ok((device, items))) => items.iter().for_each(|item| push(&|| one_reading_body(&device, item))),
-            _ => push(&|| record.to_vec()),
-        },
+        Part::Record(record) => {
+            match document(record).as_ref().ok().filter(|document| is_series(document)).map(series_items) {
+                Some(Ok((device, items))) => {
+                    items.iter().for_each(|item| push(&|| one_reading_body(&device, item.json)))
+                }
+                _ => push(&|| record.to_vec()),
+            }
+        }
         Part::Bad(_) => push(&|| data.to_vec()),
     });
     payloads
@@ -114,45 +128,50 @@ fn each_part(data: &[u8], mut visit: impl FnMut(Part<'_>, Option<Sub<'_>>)) {
     }
 }
 
-fn decode_part(part: Part<'_>, sub: Option<Sub<'_>>, visit: &mut impl FnMut(DecodedReading)) {
-    let mut push = |index: Option<u32>, outcome: Result<Reading, Rejection>| {
-        visit(DecodedReading {
+fn decode_part(part: Part<'_>, sub: Option<Sub<'_>>, visit: &mut impl FnMut(DecodedReading<'_>)) {
+    let mut push = |index: Option<u32>, outcome: Result<ReadingRef<'_>, Rejection>| {
+        visit(Decoded {
             sub_sequence_number: sub.map(|sub| sub.number),
-            partition_key: sub.map(|sub| sub.partition_key.to_owned()),
+            partition_key: sub.map(|sub| sub.partition_key),
             index,
             outcome,
         });
     };
-    let record = match part {
-        Part::Record(record) => record,
-        Part::Bad(rejection) => return push(None, Err(rejection)),
+    let document = match part {
+        Part::Record(record) => document(record),
+        Part::Bad(rejection) => Err(rejection),
     };
-    match series(record) {
-        Some(Ok((device, items))) => {
+    let document = match document {
+        Ok(document) => document,
+        Err(rejection) => return push(None, Err(rejection)),
+    };
+    if !is_series(&document) {
+        let outcome = object(&document.members, Path::BODY).and_then(|members| reading(members, Path::BODY));
+        return push(None, outcome.as_ref().map(Valid::as_ref).map_err(Clone::clone));
+    }
+    match series_items(&document) {
+        Ok((device, items)) => {
             for (index, item) in items.iter().enumerate() {
+                let outcome = series_reading(&device, item, index);
                 // At most 500 readings stand in a series.
-                push(Some(index as u32), series_reading(&device, item, index));
+                push(Some(index as u32), outcome.as_ref().map(Valid::as_ref).map_err(Clone::clone));
             }
         }
-        Some(Err(rejection)) => push(None, Err(rejection)),
-        None => push(None, json_text(record).and_then(|json| reading(&members(json, "")?, ""))),
+        Err(rejection) => push(None, Err(rejection)),
     }
 }
 
-/// The series in a record, or why it is none; `None` where the record does not claim to be one.
-fn series(record: &[u8]) -> Option<Result<(DeviceId, Vec<&str>), Rejection>> {
-    let members = members(json_text(record).ok()?, "").ok()?;
-    members.readings?;
-    // A single reading that also names `readings` is refused as the reading it claims to be.
-    if members.timestamp.is_some() || members.value.is_some() {
-        return None;
-    }
-    Some(series_items(&members))
+/// Whether a record claims to be a series. A single reading that also names `readings` is refused as the reading it
+/// claims to be.
+fn is_series(document: &Document<'_>) -> bool {
+    object(&document.members, Path::BODY)
+        .is_ok_and(|members| members.readings.is_some() && members.timestamp.is_none() && members.value.is_none())
 }
 
 /// The body of one reading of a series: its own members, with the device put before them.
-fn one_reading_body(device: &DeviceId, item: &str) -> Vec<u8> {
-    let has_device = members(item, "").is_ok_and(|members| members.device_id.is_some());
+fn one_reading_body(device: &str, item: &str) -> Vec<u8> {
+    let has_device = document(item.as_bytes())
+        .is_ok_and(|document| object(&document.members, Path::BODY).is_ok_and(|members| members.device_id.is_some()));
     match item.strip_prefix('{') {
         Some(rest) if !has_device => {
             let separator = if rest.trim_start().starts_with('}') { "" } else { "," };

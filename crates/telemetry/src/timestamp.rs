@@ -134,21 +134,36 @@ impl Timestamp {
         let (nanosecond, rest) = fraction(&bytes[19..])?;
         let offset_seconds =
             offset(rest).ok_or("must end in an offset: Z, or ±HH:MM with hours to 23 and minutes to 59")?;
-        let out_of_calendar = "must be a date and time that exists";
-        let civil = DateTime::new(
-            year as i16,
-            month as i8,
-            day as i8,
-            hour as i8,
-            minute as i8,
-            second as i8,
-            nanosecond as i32,
-        )
-        .map_err(|_| out_of_calendar)?;
-        let local = civil.duration_since(CIVIL_EPOCH).as_nanos();
-        Self::from_nanosecond(local - i128::from(offset_seconds) * SECOND_NANOSECONDS)
-            .ok_or("must lie in the years 0000 to 9999 (UTC)")
+        if hour > 23 || minute > 59 || second > 59 || day == 0 || day > days_in_month(year, month) {
+            return Err("must be a date and time that exists");
+        }
+        let of_day = i64::from(hour * 3600 + minute * 60 + second);
+        let second = days_from_epoch(year, month, day) * 86_400 + of_day - i64::from(offset_seconds);
+        let instant = Timestamp { second, nanosecond };
+        let in_range = (Self::MIN..=Self::MAX).contains(&instant);
+        in_range.then_some(instant).ok_or("must lie in the years 0000 to 9999 (UTC)")
     }
+}
+
+/// 0 where there is no such month.
+fn days_in_month(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    }
+}
+
+/// Days since 1970-01-01 of a date of the Gregorian calendar: Hinnant's `days_from_civil`
+/// (<https://howardhinnant.github.io/date_algorithms.html>), whose years begin in March.
+fn days_from_epoch(year: u32, month: u32, day: u32) -> i64 {
+    // Counted from the year -400, so that nothing is negative.
+    let year = year + 400 - u32::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    i64::from(days) - 719_468 - 146_097
 }
 
 /// The value of up to nine ASCII digits.

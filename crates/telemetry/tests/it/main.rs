@@ -1,5 +1,6 @@
 //! Readings, bodies and records, valid and not.
 
+mod against_serde_json;
 mod bodies;
 mod kpl;
 mod stream_records;
