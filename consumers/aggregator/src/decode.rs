@@ -26,6 +26,7 @@ pub(crate) struct Batch {
 pub(crate) fn decode(records: &[StreamRecord], settings: &Settings) -> Batch {
     let mut batch = Batch { groups: Vec::new(), rejected: RejectedReadings::new(settings.letters_per_record_max) };
     let mut group_of: HashMap<DeviceId, usize> = HashMap::new();
+    let mut last = None;
     for (record, stream_record) in records.iter().enumerate() {
         let mut next_reading = 0;
         telemetry::each_reading(&stream_record.data, |decoded| {
@@ -35,12 +36,16 @@ pub(crate) fn decode(records: &[StreamRecord], settings: &Settings) -> Batch {
             let key = partition_key.unwrap_or(&stream_record.partition_key);
             match outcome.and_then(|reading| check_against_record(reading, key, stream_record.arrived_at, settings)) {
                 Ok(reading) => {
-                    let group = group_of.get(reading.device_id).copied().unwrap_or_else(|| {
+                    // Most often it is of the device of the reading before it.
+                    let is_of = |group: &usize| batch.groups[*group].device_id.as_str() == reading.device_id;
+                    let group = last.filter(is_of).or_else(|| group_of.get(reading.device_id).copied());
+                    let group = group.unwrap_or_else(|| {
                         let device_id = reading.to_device_id();
                         group_of.insert(device_id.clone(), batch.groups.len());
                         batch.groups.push(Group { device_id, readings: Vec::new(), places: Vec::new() });
                         batch.groups.len() - 1
                     });
+                    last = Some(group);
                     batch.groups[group].readings.push(counted_reading(&reading));
                     batch.groups[group].places.push(place);
                 }

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use ports::{EventStream, PutError, PutReceipt, StreamEntry, with_causes};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use telemetry::{DeviceId, Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
+use telemetry::{DeviceId, Rejection, Timestamp, one_line, parse_reading, visit_batch, visit_series};
 
 const JSON: &str = "application/json";
 
@@ -20,28 +20,39 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         require_content_type(&head.headers, JSON)?;
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
         let reading = parse_reading(&body.bytes).map_err(refused)?;
-        self.require_not_ahead(&reading, self.clock.now(), String::new)?;
-        Ok(accepted(&self.put_one(entry(&reading.device_id, one_line(&body.bytes), 1)).await?))
+        self.require_not_ahead(reading.timestamp, String::new)?;
+        Ok(accepted(&self.put_one(entry(&reading.device_id, &body.bytes, 1)).await?))
     }
 
     pub(crate) async fn post_series(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, JSON)?;
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
-        let series = parse_series(&body.bytes).map_err(refused)?;
-        self.require_none_ahead(series.readings.iter())?;
-        let entry = entry(&series.device_id, one_line(&body.bytes), series.readings.len());
-        Ok(accepted(&self.put_one(entry).await?))
+        let (horizon, mut ahead) = (self.horizon(), None);
+        let series = visit_series(&body.bytes, |index, reading| {
+            if reading.timestamp > horizon {
+                ahead.get_or_insert((index, reading.timestamp));
+            }
+        });
+        let (device_id, readings) = series.map_err(refused)?;
+        self.require_none_ahead(ahead)?;
+        Ok(accepted(&self.put_one(entry(&device_id, &body.bytes, readings)).await?))
     }
 
     pub(crate) async fn post_batch(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
         query(head, &[])?;
         require_content_type(&head.headers, JSON)?;
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes).await?;
-        let batch = parse_batch(&body.bytes).map_err(refused)?;
-        self.require_none_ahead(batch.iter().map(|entry| &entry.reading))?;
-        let entries = batch.iter().map(|one| entry(&one.reading.device_id, one_line(one.body.as_bytes()), 1));
-        batch_answer(batch.len(), self.put(entries.collect()).await)
+        let (horizon, mut ahead, mut entries) = (self.horizon(), None, Vec::new());
+        let batch = visit_batch(&body.bytes, |reading, body| {
+            if reading.timestamp > horizon {
+                ahead.get_or_insert((entries.len(), reading.timestamp));
+            }
+            entries.push(entry(&reading.to_device_id(), body.as_bytes(), 1));
+        });
+        batch.map_err(refused)?;
+        self.require_none_ahead(ahead)?;
+        batch_answer(entries.len(), self.put(entries).await)
     }
 
     pub(crate) async fn put_record(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Refusal> {
@@ -70,22 +81,15 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         }
     }
 
-    fn require_none_ahead<'a>(&self, readings: impl Iterator<Item = &'a Reading>) -> Result<(), Refusal> {
-        let arrived_at = self.clock.now();
-        for (index, reading) in readings.enumerate() {
-            self.require_not_ahead(reading, arrived_at, || format!("readings[{index}]."))?;
-        }
-        Ok(())
+    /// Refuses a body for the first of its readings that is ahead, which stands at this place.
+    fn require_none_ahead(&self, first: Option<(usize, Timestamp)>) -> Result<(), Refusal> {
+        let Some((index, timestamp)) = first else { return Ok(()) };
+        self.require_not_ahead(timestamp, || format!("readings[{index}]."))
     }
 
     /// `path` is what the message puts before the member's name.
-    fn require_not_ahead(
-        &self,
-        reading: &Reading,
-        arrived_at: Timestamp,
-        path: impl Fn() -> String,
-    ) -> Result<(), Refusal> {
-        let (timestamp, tolerance) = (reading.timestamp, Duration::from_secs(self.future_tolerance_seconds));
+    fn require_not_ahead(&self, timestamp: Timestamp, path: impl Fn() -> String) -> Result<(), Refusal> {
+        let (arrived_at, tolerance) = (self.clock.now(), Duration::from_secs(self.future_tolerance_seconds));
         timestamp.check_arrival(arrived_at, tolerance).map_err(|rule| {
             let ahead_seconds = (timestamp.as_nanosecond() - arrived_at.as_nanosecond()) / 1_000_000_000;
             // Without the device, so that all such refusals are one cause: one line a minute.
@@ -106,8 +110,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 }
 
-fn entry(device_id: &DeviceId, data: Vec<u8>, readings: usize) -> StreamEntry {
-    StreamEntry { partition_key: device_id.as_str().to_owned(), data, readings: readings as u64 }
+fn entry(device_id: &DeviceId, body: &[u8], readings: u64) -> StreamEntry {
+    StreamEntry { partition_key: device_id.as_str().to_owned(), data: one_line(body), readings }
 }
 
 fn refused(rejection: Rejection) -> Refusal {

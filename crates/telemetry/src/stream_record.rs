@@ -80,11 +80,17 @@ pub fn reading_payloads_at(data: &[u8], wanted: impl Fn(usize) -> bool) -> Vec<V
 
 /// A JSON body on one line: CR and LF, which JSON strings cannot hold, become spaces.
 pub fn one_line(body: &[u8]) -> Vec<u8> {
-    on_one_line(body).collect()
+    let mut line = Vec::with_capacity(body.len());
+    push_line(body, &mut line);
+    line
 }
 
-fn on_one_line(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    bytes.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte })
+fn push_line(bytes: &[u8], lines: &mut Vec<u8>) {
+    let start = lines.len();
+    lines.extend_from_slice(bytes);
+    for byte in &mut lines[start..] {
+        *byte = if matches!(*byte, b'\r' | b'\n') { b' ' } else { *byte };
+    }
 }
 
 /// Appends a record to `lines` as the archive keeps it, one JSON document a line: a KPL aggregate as its records, each
@@ -95,7 +101,7 @@ pub fn push_lines(data: &[u8], lines: &mut Vec<u8>) {
             Part::Record(record) => record,
             Part::Bad(_) => data,
         };
-        lines.extend(on_one_line(record));
+        push_line(record, lines);
         lines.push(b'\n');
     });
 }
