@@ -11,9 +11,9 @@
 //! nothing, so [`Found`] must come from reads that began after the item's read ended.
 
 use crate::settings::{LedgerMode, Settings};
-use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay};
+use statistics::{CountedReading, DeviceState, Identity, LedgerPage, UtcDay, Window};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// No page is split to be smaller than the item beside it.
@@ -156,7 +156,7 @@ fn plan_prefix(
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
-    let mut judge = Judge { state: state.as_deref(), found, now_ns, settings, of_this_group: HashMap::new() };
+    let mut judge = Judge { state: state.as_deref(), found, now_ns, settings, of_this_group: Window::default() };
     let outcomes: Vec<Outcome> = group.iter().map(|reading| judge.outcome(reading)).collect();
     let counted: Vec<CountedReading> = group
         .iter()
@@ -192,13 +192,13 @@ struct Judge<'a> {
     found: &'a Found,
     now_ns: i128,
     settings: &'a Settings,
-    of_this_group: HashMap<Identity, u16>,
+    of_this_group: Window,
 }
 
 impl Judge<'_> {
     fn outcome(&mut self, reading: &CountedReading) -> Outcome {
         let identity = reading.identity;
-        let before = self.of_this_group.get(&identity).copied().or_else(|| self.state?.find(&identity));
+        let before = self.of_this_group.find(&identity).or_else(|| self.state?.find(&identity));
         if let Some(check) = before {
             return same_identity(check, reading.value_check);
         }

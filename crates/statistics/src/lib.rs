@@ -40,3 +40,4 @@ pub use identity::{CountedReading, Identity, UtcDay};
 pub use ledger_page::LedgerPage;
 pub use moments::Moments;
 pub use quantile_sketch::{LEAST_BYTE_CAP, QuantileSketch};
+pub use window::Window;

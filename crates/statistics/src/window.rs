@@ -1,4 +1,4 @@
-//! The newest identities that were counted, in memory.
+//! Identities in memory: the newest that were counted, or those of one batch.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::identity_codec::Entry;
 /// Identities with the checks of their values, sorted. Those that arrive in order are appended; the others wait in a
 /// tree, so that a batch of any order costs O(n log n).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Window {
+pub struct Window {
     in_order: Vec<Entry>,
     out_of_order: BTreeMap<Identity, u16>,
 }
@@ -28,7 +28,8 @@ impl Window {
         self.in_order.len() + self.out_of_order.len()
     }
 
-    pub(crate) fn find(&self, identity: &Identity) -> Option<u16> {
+    /// The check of the value that came with this identity.
+    pub fn find(&self, identity: &Identity) -> Option<u16> {
         if self.in_order.last().is_none_or(|(last, _)| last < identity) {
             return None;
         }
@@ -39,7 +40,7 @@ impl Window {
     }
 
     /// Records an identity that is not in the window.
-    pub(crate) fn insert(&mut self, identity: Identity, value_check: u16) {
+    pub fn insert(&mut self, identity: Identity, value_check: u16) {
         if self.in_order.last().is_none_or(|(last, _)| *last < identity) {
             self.in_order.push((identity, value_check));
         } else {

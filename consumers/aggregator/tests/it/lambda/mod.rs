@@ -74,6 +74,21 @@ async fn ten_thousand_records_come_to_the_oracles_statistics() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warm_function_reads_nothing() {
+    let cloud = Cloud::start().await;
+    let function = start(&cloud, &[]).await;
+    for second in 10..15 {
+        let body =
+            |device| format!(r#"{{"device_id":"{device}","timestamp":"2026-01-31T11:00:{second}Z","value":{second}}}"#);
+        let (a, b, c) = (body("a"), body("b"), body("c"));
+        let answer = function.invoke(&second.to_string(), &event(&[("a", &a), ("b", &b), ("c", &c)])).await;
+        assert_eq!(answer.failures(), [] as [&str; 0]);
+    }
+    assert_eq!(cloud.contents().reads, [3], "one call for the first batch's three devices");
+    assert_eq!(number(&cloud, "a", "count"), 5.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_counted_is_in_the_queue_and_the_archive_before_the_answer() {
     let cloud = Cloud::start().await;
     let mut function = start(&cloud, &[]).await;

@@ -8,6 +8,7 @@ use simulation::Random;
 /// What becomes of each entry of a call.
 pub struct Parts {
     operation: Operation,
+    table: Option<String>,
     /// The entries that fail.
     fails: Vec<bool>,
     entries: Vec<Value>,
@@ -17,22 +18,27 @@ pub struct Parts {
 
 /// Chooses the entries that fail, at least one.
 pub fn fail_some(operation: Operation, request: &Value, chance: &mut Random) -> Parts {
-    let place = match operation {
-        Operation::PutRecords => "/Records",
-        Operation::BatchGetItem => "/RequestItems/device-statistics/Keys",
-        _ => "/Entries",
+    let place = match (operation, table(request)) {
+        (Operation::PutRecords, _) => "/Records".to_owned(),
+        (_, Some(table)) => format!("/RequestItems/{table}/Keys"),
+        _ => "/Entries".to_owned(),
     };
-    let entries = request.pointer(place).and_then(Value::as_array).cloned().unwrap_or_default();
+    let entries = request.pointer(&place).and_then(Value::as_array).cloned().unwrap_or_default();
     let surely = chance.below(entries.len());
     let fails: Vec<bool> = (0..entries.len()).map(|at| at == surely || chance.one_in(2)).collect();
     let passing: Vec<Value> =
         entries.iter().zip(&fails).filter(|(_, fails)| !**fails).map(|(entry, _)| entry.clone()).collect();
     let rest = (!passing.is_empty()).then(|| {
         let mut rest = request.clone();
-        *rest.pointer_mut(place).expect("the entries") = json!(passing);
+        *rest.pointer_mut(&place).expect("the entries") = json!(passing);
         rest
     });
-    Parts { operation, fails, entries, rest }
+    Parts { operation, table: table(request), fails, entries, rest }
+}
+
+/// The table of a BatchGetItem.
+fn table(request: &Value) -> Option<String> {
+    request["RequestItems"].as_object()?.keys().next().cloned()
 }
 
 impl Parts {
@@ -44,9 +50,9 @@ impl Parts {
             Some(response) => serde_json::from_slice(response.body().bytes().unwrap_or_default()).expect("JSON"),
             None => json!({}),
         };
-        let body = match self.operation {
-            Operation::PutRecords => self.records(&body),
-            Operation::BatchGetItem => self.items(body),
+        let body = match (self.operation, &self.table) {
+            (Operation::PutRecords, _) => self.records(&body),
+            (_, Some(table)) => self.items(body, table),
             _ => self.messages(body),
         };
         json_answer(200, &body)
@@ -64,10 +70,10 @@ impl Parts {
         json!({ "FailedRecordCount": failed, "Records": results })
     }
 
-    fn items(&self, mut rest: Value) -> Value {
+    fn items(&self, mut rest: Value, table: &str) -> Value {
         let unread = self.entries.iter().zip(&self.fails).filter(|(_, fails)| **fails).map(|(key, _)| key);
         let keys: Vec<&Value> = unread.collect();
-        rest["UnprocessedKeys"] = json!({ "device-statistics": { "Keys": keys, "ConsistentRead": true } });
+        rest["UnprocessedKeys"] = json!({ table: { "Keys": keys, "ConsistentRead": true } });
         rest
     }
 
