@@ -1,7 +1,7 @@
 // The page of dead letters.
 //
 // Enters: GET /dead-letters/summary once a second; the list and the open letter whenever that changes. Leaves: the DOM of
-// dead-letters.html; POST /dead-letters/preview, and with a key that somebody types, /dead-letters/apply.
+// dead-letters.html; POST /dead-letters/preview, and with a key that somebody types, /dead-letters/redrive.
 
 import { BarChart } from './bars.js';
 import { $, element, setText } from './dom.js';
@@ -18,8 +18,8 @@ import { bindShell, keepReading } from './shell.js';
 const seen = { key: null };
 let timeline;
 
-// The gateway counts the letters once a second at most, and less often where there are very many. The list is read anew
-// where their number has changed.
+// The gateway counts the letters once a second at most, and less often where there are very many. The list is read
+// again when their number has changed.
 async function readPage() {
   const summary = await getJson('/dead-letters/summary');
   showSummary(summary);
@@ -69,7 +69,7 @@ function showDevices({ devices, device_count: count, without_device: without }) 
 }
 
 function bars({ start, bar_seconds: seconds, reasons }, letters) {
-  if (start === null) return { bars: [], message: 'Nothing stands in the queue.' };
+  if (start === null) return { bars: [], message: 'The queue is empty.' };
   const [first, width] = [Date.parse(start), seconds * 1000];
   const codes = Object.keys(reasons).sort();
   const count = reasons[codes[0]].length;

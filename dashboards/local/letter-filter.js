@@ -68,9 +68,8 @@ export function filterMembers() {
   return members;
 }
 
-// As the flags of `streamgauge dlq redrive`; null where it has none for it.
+// As the flags of `streamgauge dlq redrive`.
 export function filterFlags() {
   const { text, reason, device, since } = readFilter();
-  if (text) return null;
-  return [['--reason', reason], ['--device', device], ['--since', since]].filter(([, value]) => value).flat();
+  return [['--reason', reason], ['--device', device], ['--since', since], ['--text', text]].filter(([, value]) => value).flat();
 }

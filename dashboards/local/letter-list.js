@@ -7,12 +7,12 @@ import { chooseLetter, chosenLetter, filterMembers } from './letter-filter.js';
 import { printable } from './printable.js';
 
 const PAGE = 50;
-// A search for a rare word looks at so many pages of the queue before it asks whether to go on.
+// Pages that a search for a rare word looks at before it asks whether to go on.
 const CALLS_MAX = 25;
 
 const list = { letters: [], next: null, run: 0, pages: 0 };
 
-// Reads the list anew, as far as it was read; `keep` leaves it as it is until the answer is there.
+// Reads the list again, as far as it was read; `keep` leaves it as it is until the answer is there.
 export async function readLetters({ keep = false } = {}) {
   const run = ++list.run;
   const wanted = keep ? Math.max(PAGE, list.letters.length) : PAGE;
@@ -35,11 +35,11 @@ async function readUntil(run, before, after, wanted) {
   const letters = [...before];
   let next = after;
   for (let call = 0; call < CALLS_MAX && letters.length < wanted; call += 1) {
-    const members = { ...filterMembers(), limit: Math.min(200, wanted - letters.length) };
+    const members = { ...filterMembers(), payload: 'excerpt', limit: Math.min(200, wanted - letters.length) };
     if (next) members.after = next;
-    const page = await getJson(`/dead-letters/search?${new URLSearchParams(members)}`);
+    const page = await getJson(`/dead-letters?${new URLSearchParams(members)}`);
     if (run !== list.run) break;
-    letters.push(...page.letters);
+    letters.push(...page.dead_letters);
     next = page.next;
     if (next === null) break;
   }
@@ -52,7 +52,7 @@ function showLetters() {
   body.replaceChildren(...list.letters.map(row));
   if (focused) body.querySelector(`tr[data-letter="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
   $('letters-none').hidden = list.letters.length > 0;
-  setText($('letters-none'), list.next ? 'None among the newest letters that were looked at.' : 'No dead letter is like this.');
+  setText($('letters-none'), list.next ? 'None among the newest letters that were looked at.' : 'No dead letter matches.');
   $('letters-more').hidden = list.next === null;
   setText($('letters-more'), 'Show more');
   setText($('letters-range'), list.letters.length ? `${plural(list.letters.length, 'letter')} shown${list.next ? ', there are more' : ''}` : '');

@@ -25,15 +25,15 @@ function selection() {
     return { ...filterMembers(), set: assignments(), all_reasons: $('redrive-all').checked };
   }
   const body = $('redrive-body').value;
-  const mended = letter.payload.mendable !== null && body !== letter.payload.mendable;
-  const bodies = mended ? { [letter.id]: body } : {};
-  return { ids: [letter.id], set: mended ? [] : assignments(), bodies, all_reasons: $('redrive-all').checked };
+  const edited = letter.payload.editable !== null && body !== letter.payload.editable;
+  const bodies = edited ? { [letter.id]: body } : {};
+  return { ids: [letter.id], set: edited ? [] : assignments(), bodies, all_reasons: $('redrive-all').checked };
 }
 
-// The same from a terminal, for who would rather, or wants it in a script.
+// The same from a terminal, or for a script.
 function command({ set, all_reasons: all, ids, bodies }) {
   const flags = ids ? ['--id', ids[0]] : filterFlags();
-  if (flags === null || Object.keys(bodies ?? {}).length) return null;
+  if (Object.keys(bodies ?? {}).length) return null;
   const quoted = (text) => (/^[\w.,:=/+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
   const sets = set.flatMap((assignment) => ['--set', assignment]);
   return ['streamgauge dlq redrive', ...[...flags, ...sets].map(quoted), ...(all ? ['--all-reasons'] : [])].join(' ');
@@ -57,7 +57,7 @@ async function run(path, selected, key, progress) {
 
 function describe(totals, done) {
   const { letters, sent, readings, skipped, refused, gone, failed } = totals;
-  if (letters === 0) return 'No dead letter is meant.';
+  if (letters === 0) return 'No dead letter matches.';
   const parts = [`${formatWhole(sent)} ${done ? 'sent' : 'would be sent'} (${plural(readings, 'reading')})`];
   if (skipped) parts.push(`${formatWhole(skipped)} left`);
   if (refused) parts.push(`${formatWhole(refused)} refused`);
@@ -122,7 +122,7 @@ async function apply(event) {
   showProblem('');
   busy(true);
   try {
-    const { totals, outcomes, stopped } = await run('/dead-letters/apply', selected, key, (counted) => {
+    const { totals, outcomes, stopped } = await run('/dead-letters/redrive', selected, key, (counted) => {
       $('apply-progress').value = wanted ? counted.letters / wanted : 1;
       setText($('plan-totals'), `${describe(counted, true)} so far…`);
     });
@@ -162,8 +162,8 @@ function showScope() {
   const letter = openLetter();
   $('scope-letter').disabled = !letter;
   if (!letter && scopeIsLetter()) $('scope-filter').checked = true;
-  $('mend').hidden = !scopeIsLetter() || letter.payload.mendable === null;
-  $('mend-not').hidden = !scopeIsLetter() || letter.payload.mendable !== null;
+  $('edit').hidden = !scopeIsLetter() || letter.payload.editable === null;
+  $('edit-not').hidden = !scopeIsLetter() || letter.payload.editable !== null;
 }
 
 export function bindRedrive() {
@@ -175,7 +175,7 @@ export function bindRedrive() {
   for (const id of ['scope-filter', 'scope-letter', 'redrive-set', 'redrive-body', 'redrive-all']) $(id).addEventListener('input', changed);
   document.addEventListener('letter', ({ detail: { other } }) => {
     if (other) {
-      $('redrive-body').value = openLetter()?.payload.mendable ?? '';
+      $('redrive-body').value = openLetter()?.payload.editable ?? '';
       if (scopeIsLetter()) changed();
     }
     showScope();

@@ -1,6 +1,6 @@
 //! Records out of the archive, where the stream has them no more.
 
-use crate::letter::hash;
+use crate::hash::hash;
 use crate::queue::QueueError;
 use crate::whole_record::wrong_places;
 use base64::Engine as _;

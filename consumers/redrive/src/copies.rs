@@ -4,11 +4,12 @@
 //!
 //! - `redrive/forms/<id>.json`: the form in which it is, or is about to be, sent; the first one put stands.
 //! - `redrive/done/dt=<day>/<hash>.txt`: ids, one a line, of letters that went, or were purged. The day is that of the
-//!   letter's copy. Without this every letter that was ever mended would be found again among the copies.
+//!   letter's copy. Without this every letter that was ever sent would be found again among the copies.
 
 use crate::archived::{keys, unavailable};
+use crate::hash::hash;
 use crate::lambda_failure::LambdaFailure;
-use crate::letter::{Letter, hash};
+use crate::letter::Letter;
 use crate::queue::{Intent, Noted, QueueError};
 use ports::{Archive, DeadLetter, PutNew};
 use serde::{Deserialize, Serialize};

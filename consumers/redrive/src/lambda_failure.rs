@@ -4,7 +4,7 @@
 //! where the records stand in the stream, and nothing of them; an object in S3 carries the event too, as `payload`: a
 //! string that holds the event's JSON.
 
-use crate::letter::hash;
+use crate::hash::hash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ports::StreamEntry;

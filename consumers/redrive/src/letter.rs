@@ -1,11 +1,11 @@
 //! What stands in a dead-letter queue.
 
+use crate::hash::hash;
 use crate::lambda_failure::LambdaFailure;
 use crate::notification::is_test_message;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ports::DeadLetter;
-use sha2::{Digest, Sha256};
 use std::fmt;
 use telemetry::{RejectReason, Timestamp};
 
@@ -141,6 +141,20 @@ impl Letter {
         }
     }
 
+    /// Whether the text is in its payload or in what is known of it.
+    fn contains(&self, text: &str) -> bool {
+        let is_in = |hay: &[u8]| {
+            text.is_empty() || hay.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
+        };
+        let partition_key = match self {
+            Letter::Rejected(letter) => letter.partition_key.as_str(),
+            _ => "",
+        };
+        let known =
+            [self.id(), self.reason().as_str(), &self.detail(), self.device_id().unwrap_or_default(), partition_key];
+        known.iter().any(|hay| is_in(hay.as_bytes())) || is_in(&self.payload().unwrap_or_default())
+    }
+
     /// What letters of one group are sent in order of: the order in which their readings arrived, so that of two with
     /// one identity the first stands again.
     pub(crate) fn arrival(&self) -> (Option<Timestamp>, String, ports::SequenceNumber, Option<u64>, Option<u32>) {
@@ -157,11 +171,6 @@ impl Letter {
     }
 }
 
-/// The first 16 bytes, in hexadecimal, of SHA-256.
-pub(crate) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Which letters are meant; the default means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -175,12 +184,19 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Only those given up at this instant, to the millisecond, or earlier.
     pub until: Option<Timestamp>,
+    /// Only those whose payload, id, reason, detail, device or partition key contains this text; ASCII letters match in
+    /// either case.
+    pub text: Option<String>,
 }
 
 impl Filter {
     /// Whether the filter names anything at all.
     pub fn is_narrow(&self) -> bool {
-        !self.ids.is_empty() || self.reason.is_some() || self.device_id.is_some() || self.since.is_some()
+        !self.ids.is_empty()
+            || self.reason.is_some()
+            || self.device_id.is_some()
+            || self.since.is_some()
+            || self.text.is_some()
     }
 
     /// Whether the letter is meant. One whose time is not known is newer than nothing and older than nothing.
@@ -193,5 +209,39 @@ impl Filter {
             && self.device_id.as_deref().is_none_or(|device| letter.device_id() == Some(device))
             && self.since.is_none_or(at_least)
             && self.until.is_none_or(at_most)
+            && self.text.as_deref().is_none_or(|text| letter.contains(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ports::DeadLetterOrigin;
+    use telemetry::Rejection;
+
+    #[test]
+    fn a_text_is_found_anywhere_in_a_letter() {
+        let origin = DeadLetterOrigin {
+            stream: "s",
+            shard_id: "shardId-000000000000",
+            sequence_number: "1",
+            sub_sequence_number: None,
+            index: None,
+            partition_key: "the key",
+            arrived_at: Timestamp::UNIX_EPOCH,
+        };
+        let rejection = Rejection::new(RejectReason::Late, "the detail");
+        let payload = b"{\"device_id\":\"Boiler\"} \xff";
+        let rejected = Letter::Rejected(DeadLetter::new(&rejection, payload, origin, Timestamp::UNIX_EPOCH));
+        let finds =
+            |letter: &Letter, text: &str| Filter { text: Some(text.to_owned()), ..Filter::default() }.matches(letter);
+        for text in ["boiler", "BOILER", "the detail", "late", "The Key", rejected.id(), ""] {
+            assert!(finds(&rejected, text), "{text}");
+        }
+        assert!(!finds(&rejected, "boilers"));
+        let unreadable = Letter::parse("of someone else");
+        assert!(
+            finds(&unreadable, "Someone") && finds(&unreadable, "neither a dead letter") && !finds(&unreadable, "key")
+        );
     }
 }

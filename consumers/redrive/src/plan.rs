@@ -1,32 +1,11 @@
 //! What would become of each letter: decided without any I/O.
 
+use crate::decision::{Decision, Rules};
 use crate::lambda_failure::FetchedRecords;
 use crate::letter::{Letter, ReasonCode};
 use crate::repair::{BodyError, Records, Repairs, records};
 use crate::whole_record::decide_on_whole_record;
-use telemetry::{RejectReason, Timestamp};
-
-/// What to do with a letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Put these records into the stream, then delete the letter.
-    Send(Records),
-    /// Put these records into the stream, and keep the letter: others of it are lost, as the text says.
-    SendPart(Records, String),
-    /// Leave it: it would only come back.
-    Skip(String),
-    /// It cannot be sent as it is, or not with this repair.
-    Refuse(String),
-}
-
-/// How letters are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether letters are sent that would only come back as they are: `conflicting_duplicate` and `late`.
-    pub returning_too: bool,
-    /// The latest timestamp that the stream takes now.
-    pub horizon: Timestamp,
-}
+use telemetry::RejectReason;
 
 /// Decides on a letter. `fetched` are the records of a batch that Lambda gave up, where the letter tells of one.
 pub fn decide(letter: &Letter, fetched: Option<&FetchedRecords>, repairs: &Repairs, rules: Rules) -> Decision {
@@ -59,15 +38,17 @@ fn decide_on_reading(letter: &Letter, repairs: &Repairs, rules: Rules) -> Decisi
     match records(&body, rules.horizon) {
         Ok(records) => Decision::Send(records),
         Err(ahead @ BodyError::Ahead(_)) => Decision::Skip(ahead.to_string()),
-        Err(rejected) if repairs.touches(letter.id()) => Decision::Refuse(format!("even mended: {rejected}")),
-        Err(rejected) => Decision::Refuse(format!("needs mending: {rejected}")),
+        Err(rejected) if repairs.touches(letter.id()) => {
+            Decision::Refuse(format!("still wrong when changed: {rejected}"))
+        }
+        Err(rejected) => Decision::Refuse(format!("must be fixed: {rejected}")),
     }
 }
 
 /// The records of a batch that Lambda gave up may have been counted: they go as they stood, or not at all.
 fn decide_on_failure(letter: &Letter, fetched: Option<&FetchedRecords>, repairs: &Repairs) -> Decision {
     if repairs.touches(letter.id()) {
-        let why = "is a batch that Lambda gave up: some of it may have been counted, and mended it would count twice";
+        let why = "is a batch that Lambda gave up: some of it may have been counted, and changed it would count twice";
         return Decision::Refuse(why.to_owned());
     }
     let (Some(fetched), Letter::LambdaFailure(failure)) = (fetched, letter) else {
@@ -92,7 +73,7 @@ mod tests {
     use crate::lambda_failure::LambdaFailure;
     use crate::repair::Assignment;
     use ports::{DeadLetter, DeadLetterOrigin, StreamEntry};
-    use telemetry::Rejection;
+    use telemetry::{Rejection, Timestamp};
 
     const READING: &str = r#"{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1}"#;
 
@@ -127,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_only_come_back_is_left_unless_asked_for_or_mended_by_name() {
+    fn what_would_only_come_back_is_left_unless_asked_for_or_fixed() {
         for reason in RejectReason::ALL {
             let letter = letter(reason, READING);
             let returns = matches!(reason, RejectReason::ConflictingDuplicate | RejectReason::Late);
@@ -137,8 +118,8 @@ mod tests {
             let asked = Rules { returning_too: true, ..rules() };
             assert!(matches!(decide(&letter, None, &Repairs::default(), asked), Decision::Send(_)));
             let bodies = [(letter.id().to_owned(), READING.replace(":1}", ":2}").into_bytes())].into();
-            let mended = Repairs { bodies, ..Repairs::default() };
-            assert!(matches!(decide(&letter, None, &mended, rules()), Decision::Send(_)));
+            let fixed = Repairs { bodies, ..Repairs::default() };
+            assert!(matches!(decide(&letter, None, &fixed, rules()), Decision::Send(_)));
             // Set in whatever is met, it was not meant for these.
             assert_eq!(matches!(decide(&letter, None, &set("value=1"), rules()), Decision::Skip(_)), returns);
         }
@@ -162,8 +143,8 @@ mod tests {
             Decision::Refuse(why) => why,
             other => panic!("{other:?}"),
         };
-        assert_eq!(why(&Repairs::default()), "needs mending: `value`: must be a JSON number");
-        assert!(why(&set("value=1e200")).starts_with("even mended: `value`: must be finite"));
+        assert_eq!(why(&Repairs::default()), "must be fixed: `value`: must be a JSON number");
+        assert!(why(&set("value=1e200")).starts_with("still wrong when changed: `value`: must be finite"));
         assert!(matches!(decide(&letter, None, &set("value=5"), rules()), Decision::Send(_)));
     }
 

@@ -2,10 +2,15 @@
 
 use crate::lambda_failure::{FetchedRecords, LambdaFailure};
 use crate::letter::{Filter, Letter};
-use ports::StreamEntry;
+use ports::{DeadLetter, StreamEntry};
 use std::future::Future;
 
-/// In which order letters are looked through. A queue that keeps none, as SQS, takes no notice.
+/// A page ends once its payloads have this many bytes: one letter alone may hold 350 KB.
+const PAGE_BYTES_MAX: usize = 2 << 20;
+/// The most letters that a page of those that contain a text looks at: a rare text takes more pages, not longer ones.
+const LOOKED_AT_MAX: usize = 2000;
+
+/// In which order letters are looked through. A queue without one, such as SQS, ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
     /// The last given up first.
@@ -15,14 +20,14 @@ pub enum Order {
     OldestFirst,
 }
 
-/// What a page is to hold.
+/// Which page of a queue.
 #[derive(Debug, Clone, Default)]
 pub struct PageRequest {
     /// Which letters.
     pub filter: Filter,
     /// In which order.
     pub order: Order,
-    /// The most letters, at least 1. A page of large letters may hold fewer, and still have a `next`.
+    /// The most letters, at least 1. A page may hold fewer, even none, and still have a `next`.
     pub limit: usize,
     /// The `next` of the page before.
     pub after: Option<String>,
@@ -46,7 +51,56 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// A queue of dead letters as an operator works on it. The same letter may stand in it several times.
+impl Page {
+    /// A page of the `letters` behind `request.after`, which come in the order asked for, each with its place.
+    ///
+    /// # Errors
+    /// The first error among `letters`.
+    pub fn fill<E>(
+        request: &PageRequest,
+        letters: impl Iterator<Item = Result<(String, DeadLetter), E>>,
+    ) -> Result<Self, E> {
+        let looked_at_max = if request.filter.text.is_some() { LOOKED_AT_MAX } else { usize::MAX };
+        let (mut page, mut bytes, mut last) = (Page::default(), 0, None);
+        for (looked_at, letter) in letters.enumerate() {
+            let (place, letter) = letter?;
+            if page.letters.len() >= request.limit || bytes >= PAGE_BYTES_MAX || looked_at >= looked_at_max {
+                page.next = last;
+                break;
+            }
+            last = Some(place);
+            let held = Held { receipt: letter.id.clone(), letter: Letter::Rejected(letter) };
+            if let (true, Letter::Rejected(letter)) = (request.filter.matches(&held.letter), &held.letter) {
+                bytes += letter.payload_base64.len();
+                page.letters.push(held);
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Gives the letters of every page from `request` on to `look`, and then back to the queue.
+///
+/// # Errors
+/// Of the queue, or of `look`.
+pub async fn every_page<Q: DeadLetters, E: From<QueueError>>(
+    queue: &Q,
+    mut request: PageRequest,
+    mut look: impl FnMut(Vec<Letter>) -> Result<(), E>,
+) -> Result<(), E> {
+    loop {
+        let page = queue.page(&request).await?;
+        let (letters, receipts) = page.letters.into_iter().map(|held| (held.letter, held.receipt)).unzip();
+        look(letters)?;
+        queue.release(receipts).await?;
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A queue of dead letters as an operator works on it. It may hold several copies of a letter.
 pub trait DeadLetters: Send + Sync {
     /// Some of the letters. Looking changes nothing: at most, as in SQS, they are held for a while, until they are
     /// released, deleted, or the hold runs out. Letters that come or go meanwhile do not make any other be missed.
@@ -59,20 +113,6 @@ pub trait DeadLetters: Send + Sync {
     fn delete(&self, receipts: Vec<String>) -> impl Future<Output = Result<u64, QueueError>> + Send;
 }
 
-impl<T: DeadLetters> DeadLetters for &T {
-    fn page(&self, request: &PageRequest) -> impl Future<Output = Result<Page, QueueError>> + Send {
-        T::page(self, request)
-    }
-
-    fn release(&self, receipts: Vec<String>) -> impl Future<Output = Result<(), QueueError>> + Send {
-        T::release(self, receipts)
-    }
-
-    fn delete(&self, receipts: Vec<String>) -> impl Future<Output = Result<u64, QueueError>> + Send {
-        T::delete(self, receipts)
-    }
-}
-
 /// The memory of what is about to be sent. It makes redriving safe to stop at any moment: a letter of which a part may
 /// be in the stream can be sent again in the same form only, because another form might have another identity.
 pub trait Intents: Send + Sync {
@@ -80,12 +120,6 @@ pub trait Intents: Send + Sync {
     /// the queue can hold no copy of the letter any more. A batch that Lambda gave up needs no note: it is sent in no
     /// form but as it stood.
     fn note(&self, intents: Vec<Intent>) -> impl Future<Output = Result<Vec<Noted>, QueueError>> + Send;
-}
-
-impl<T: Intents> Intents for &T {
-    fn note(&self, intents: Vec<Intent>) -> impl Future<Output = Result<Vec<Noted>, QueueError>> + Send {
-        T::note(self, intents)
-    }
 }
 
 /// The form in which a letter is to be sent.
@@ -162,6 +196,9 @@ pub enum QueueError {
     #[error("the dead letters cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// How the text of [`RedriveError::Passing`] begins.
+pub(crate) const PASSING: &str = "could not be sent just now: ";
 
 /// Why a letter did not go, or not wholly. Sending it again is harmless in every case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 /// whose records are acknowledged. Stopped between any two, the next run does the same again: what was put twice has
 /// one identity, and is counted once.
 #[derive(Debug, Clone)]
-pub struct StreamRedriver<Q, S> {
+pub struct StreamRedriver<'a, Q, S> {
     /// The queue.
-    pub queue: Q,
+    pub queue: &'a Q,
     /// The stream.
-    pub stream: S,
+    pub stream: &'a S,
 }
 
-impl<Q: DeadLetters + Intents, S: EventStream> Redriver for StreamRedriver<Q, S> {
+impl<Q: DeadLetters + Intents, S: EventStream> Redriver for StreamRedriver<'_, Q, S> {
     async fn redrive(&self, letters: Vec<Outgoing>) -> Vec<Result<(), RedriveError>> {
         let intents = letters.iter().map(|letter| Intent { id: letter.id.clone(), form: form(letter) }).collect();
         let noted = match self.queue.note(intents).await {
@@ -36,7 +36,7 @@ impl<Q: DeadLetters + Intents, S: EventStream> Redriver for StreamRedriver<Q, S>
     }
 }
 
-impl<Q: DeadLetters + Intents, S: EventStream> StreamRedriver<Q, S> {
+impl<Q: DeadLetters + Intents, S: EventStream> StreamRedriver<'_, Q, S> {
     /// Puts the records of the letters that are well so far.
     async fn put(&self, letters: &[Outgoing], results: &mut [Result<(), RedriveError>]) {
         let mut entries = Vec::new();

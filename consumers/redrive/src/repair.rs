@@ -52,7 +52,7 @@ impl Assignment {
 pub struct Repairs {
     /// Set in every letter that has no body of its own among `bodies`.
     pub assignments: Vec<Assignment>,
-    /// id -> the mended body: a reading, a series or a batch.
+    /// id -> the new body: a reading, a series or a batch.
     pub bodies: HashMap<String, Vec<u8>>,
 }
 
@@ -62,7 +62,7 @@ impl Repairs {
         !self.assignments.is_empty() || self.bodies.contains_key(id)
     }
 
-    /// The body to send for a letter: the mended one, or the payload with the assignments made, or the payload.
+    /// The body to send for a letter: the new one, or the payload with the assignments made, or the payload.
     ///
     /// # Errors
     /// Why the assignments cannot be made in this payload.
@@ -78,14 +78,14 @@ impl Repairs {
 /// The object with its members set; what is not set stays as it stands, character by character. A member that stands
 /// twice stands once afterwards.
 fn assign(payload: &[u8], assignments: &[Assignment]) -> Result<Vec<u8>, String> {
-    let no_object = "the payload is no JSON object: mend it with --map-file, or export and import";
+    let no_object = "the payload is not a JSON object: change it with --map-file, or export and import";
     let text = std::str::from_utf8(payload).map_err(|_| no_object)?.trim();
     if !text.starts_with('{') || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
         return Err(no_object.to_owned());
     }
     let mut members = members(text);
     if members.iter().any(|(name, _)| name == "readings") && assignments.iter().any(Assignment::is_identity_or_value) {
-        return Err("the payload is a series: mend it with --map-file, or export and import".to_owned());
+        return Err("the payload is a series: change it with --map-file, or export and import".to_owned());
     }
     for Assignment { member, json } in assignments {
         let mut place = members.len();

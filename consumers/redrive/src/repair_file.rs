@@ -1,4 +1,4 @@
-//! Mended bodies from a file.
+//! New bodies from a file.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use telemetry::one_line;
 
-/// Reads `{"id":…,"body":…}` a line (JSON Lines), which is also the form of an export: `body` is the mended JSON itself,
+/// Reads `{"id":…,"body":…}` a line (JSON Lines), which is also the form of an export: `body` is the new JSON itself,
 /// or a string that holds the body's text. Further members are not looked at; blank lines are skipped; a line whose
 /// `body` is missing or `null` leaves its letter as it is, and is not in the answer's map.
 ///
@@ -94,7 +94,7 @@ struct Line<'a> {
 /// What a file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairFile {
-    /// Every id in the file, with the mended body where there is one.
+    /// Every id in the file, with the new body where there is one.
     pub letters: HashMap<String, Option<Vec<u8>>>,
 }
 
@@ -115,13 +115,13 @@ impl RepairFile {
         }
     }
 
-    /// The mended bodies.
+    /// The new bodies.
     pub fn bodies(self) -> HashMap<String, Vec<u8>> {
         self.letters.into_iter().filter_map(|(id, body)| Some((id, body?))).collect()
     }
 }
 
-/// What is wrong with a file of mended bodies.
+/// What is wrong with a file of new bodies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct RepairFileError {

@@ -1,9 +1,11 @@
 //! A run through a queue: look, decide, and with a [`Redriver`] send, group by group.
 
+use crate::decision::{Decision, Rules};
 use crate::lambda_failure::FetchedRecords;
 use crate::letter::{Filter, Letter};
+use crate::outcome::{Observer, Outcome, Tally};
 use crate::pace::Pace;
-use crate::plan::{Decision, Rules, decide};
+use crate::plan::decide;
 use crate::queue::{
     DeadLetters, FailedRecords, Held, Order, Outgoing, PageRequest, QueueError, RedriveError, Redriver,
 };
@@ -25,8 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// What a run is to do.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Which letters. Those given up after the run began are left alone whatever it says: what is sent and refused
-    /// again would else be sent for ever.
+    /// Which letters.
     pub filter: Filter,
     /// Only these ids, where they are too many for the filter.
     pub only: Option<HashSet<String>>,
@@ -40,84 +41,6 @@ pub struct RunOptions {
     pub rate: Option<f64>,
 }
 
-/// What became, or would become, of a letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// A dry run: so many readings would go.
-    WouldSend(u64),
-    /// So many readings are in the stream, and the letter is deleted.
-    Sent(u64),
-    /// It was left, with the reason.
-    Skipped(String),
-    /// It cannot be sent, with the reason.
-    Refused(String),
-    /// Others of its records are lost, as the text says: so many readings would go, or are in the stream; the letter
-    /// stays.
-    Lost(u64, String),
-    /// It left the queue meanwhile: another run sent or deleted it.
-    Gone,
-    /// It could not be sent.
-    Failed(RedriveError),
-}
-
-/// Learns of every letter of a run.
-pub trait Observer {
-    /// What became of a letter.
-    fn outcome(&mut self, letter: &Letter, outcome: &Outcome);
-}
-
-/// A run's letters, by what became of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Tally {
-    /// Letters met.
-    pub letters: u64,
-    /// Letters that went, or would go.
-    pub sent: u64,
-    /// Their readings.
-    pub readings: u64,
-    /// Letters left, because they would only come back.
-    pub skipped: u64,
-    /// Letters that cannot be sent as they are.
-    pub refused: u64,
-    /// Letters of which records are lost; they stay, and what was left of them went, or would go.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub lost: u64,
-    /// Letters that another run sent or deleted meanwhile.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub gone: u64,
-    /// Letters that could not be sent.
-    pub failed: u64,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-impl Tally {
-    /// Whether all went, or would go, by this run or another.
-    pub fn is_complete(&self) -> bool {
-        self.sent + self.gone == self.letters
-    }
-
-    fn add(&mut self, outcome: &Outcome) {
-        self.letters += 1;
-        match outcome {
-            Outcome::WouldSend(readings) | Outcome::Sent(readings) => {
-                self.sent += 1;
-                self.readings += readings;
-            }
-            Outcome::Skipped(_) => self.skipped += 1,
-            Outcome::Refused(_) => self.refused += 1,
-            Outcome::Lost(readings, _) => {
-                self.lost += 1;
-                self.readings += readings;
-            }
-            Outcome::Gone => self.gone += 1,
-            Outcome::Failed(_) => self.failed += 1,
-        }
-    }
-}
-
 /// The outside of a run. Without a `redriver` it is a dry run, which changes nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a, Q, R, F, C> {
@@ -127,7 +50,7 @@ pub struct Run<'a, Q, R, F, C> {
     pub redriver: Option<&'a R>,
     /// Where the records of a batch come from that Lambda gave up.
     pub failed_records: &'a F,
-    /// What tells when the run begins, and what lies ahead.
+    /// What says when the run begins, and what lies ahead.
     pub clock: &'a C,
 }
 
@@ -146,29 +69,56 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
     /// # Errors
     /// [`QueueError`] where the queue cannot be read; what went before it has gone.
     pub async fn run(&self, options: &RunOptions, observer: &mut impl Observer) -> Result<Tally, QueueError> {
-        let mut filter = options.filter.clone();
+        let mut request = request(options, None);
+        // Otherwise what is sent and refused again would be sent for ever.
         let began = self.clock.now();
-        filter.until = Some(filter.until.map_or(began, |until| until.min(began)));
-        let mut request = PageRequest { filter, order: Order::OldestFirst, limit: LETTERS_MAX, after: None };
-        let mut sending = Sending { pace: Pace { rate: options.rate }, start: Instant::now(), sent: 0 };
-        let mut tally = Tally::default();
+        request.filter.until = Some(request.filter.until.map_or(began, |until| until.min(began)));
+        let (mut sending, mut tally) = (Sending::new(options), Tally::default());
         loop {
-            let page = self.queue.page(&request).await?;
-            let mut note = |letter: &Letter, outcome: Outcome| {
-                tally.add(&outcome);
-                observer.outcome(letter, &outcome);
-            };
-            let (planned, left) = self.plan(page.letters, &request.filter, options, &mut note).await?;
-            self.queue.release(left).await?;
-            match self.redriver {
-                None => self.tell(planned, &mut note).await?,
-                Some(redriver) => self.send(redriver, planned, &mut sending, &mut note).await?,
-            }
-            match page.next {
+            match self.step(&request, options, &mut sending, &mut tally, observer).await? {
                 Some(next) => request.after = Some(next),
                 None => return Ok(tally),
             }
         }
+    }
+
+    /// Works on the page behind `after`, and says where the next one begins. The caller keeps `options.filter.until` the
+    /// same from page to page: see [`Run::run`].
+    ///
+    /// # Errors
+    /// As [`Run::run`].
+    pub async fn page(
+        &self,
+        options: &RunOptions,
+        after: Option<String>,
+        observer: &mut impl Observer,
+    ) -> Result<(Tally, Option<String>), QueueError> {
+        let mut tally = Tally::default();
+        let request = request(options, after);
+        let next = self.step(&request, options, &mut Sending::new(options), &mut tally, observer).await?;
+        Ok((tally, next))
+    }
+
+    async fn step(
+        &self,
+        request: &PageRequest,
+        options: &RunOptions,
+        sending: &mut Sending,
+        tally: &mut Tally,
+        observer: &mut impl Observer,
+    ) -> Result<Option<String>, QueueError> {
+        let page = self.queue.page(request).await?;
+        let mut note = |letter: &Letter, outcome: Outcome| {
+            tally.add(&outcome);
+            observer.outcome(letter, &outcome);
+        };
+        let (planned, left) = self.plan(page.letters, &request.filter, options, &mut note).await?;
+        self.queue.release(left).await?;
+        match self.redriver {
+            None => self.tell(planned, &mut note).await?,
+            Some(redriver) => self.send(redriver, planned, sending, &mut note).await?,
+        }
+        Ok(page.next)
     }
 
     /// Decides on the letters of a page, copies of one id together, in the order of their arrival. Beside them, the
@@ -282,6 +232,16 @@ struct Sending {
     pace: Pace,
     start: Instant,
     sent: u64,
+}
+
+impl Sending {
+    fn new(options: &RunOptions) -> Self {
+        Sending { pace: Pace { rate: options.rate }, start: Instant::now(), sent: 0 }
+    }
+}
+
+fn request(options: &RunOptions, after: Option<String>) -> PageRequest {
+    PageRequest { filter: options.filter.clone(), order: Order::OldestFirst, limit: LETTERS_MAX, after }
 }
 
 fn copies_together(held: Vec<Held>) -> Vec<(Letter, Vec<String>)> {

@@ -1,7 +1,7 @@
 //! A dead letter of a whole record, which has more readings that cannot be counted than may have a letter each. It goes
 //! back as one record again: its readings keep their identities, so that those which were counted are duplicates.
 
-use crate::plan::{Decision, Rules};
+use crate::decision::{Decision, Rules};
 use crate::repair::{BodyError, Records, Repairs};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,7 +93,7 @@ pub(crate) fn decide_on_whole_record(
         _ if returns => {
             Decision::Skip(format!("would only come back; --reason {} sends it all the same", letter.reason))
         }
-        _ => Decision::Refuse(format!("needs mending: {}: {BY_HAND}", letter.detail)),
+        _ => Decision::Refuse(format!("must be fixed: {}: {BY_HAND}", letter.detail)),
     }
 }
 
@@ -161,7 +161,8 @@ mod tests {
 
     fn decide(letter: &DeadLetter, returning_too: bool, repairs: &Repairs) -> Decision {
         let rules = Rules { returning_too, horizon: at("2026-01-01T00:00:30Z") };
-        crate::plan::decide(&crate::Letter::Rejected(letter.clone()), None, repairs, rules)
+        let by_reason = letter.readings_by_reason.as_ref().unwrap();
+        decide_on_whole_record(letter, by_reason, repairs, rules)
     }
 
     fn record() -> Vec<u8> {
@@ -181,7 +182,7 @@ mod tests {
         );
         assert!(matches!(decide(&[(ConflictingDuplicate, 1)], false), Decision::Skip(_)));
         let wrong = decide(&[(InvalidReading, 1), (MalformedJson, 1)], true);
-        assert_eq!(wrong, Decision::Refuse("needs mending: x: post corrected readings, then purge it".to_owned()));
+        assert_eq!(wrong, Decision::Refuse("must be fixed: x: post corrected readings, then purge it".to_owned()));
     }
 
     #[test]
@@ -208,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_record_is_not_mended_and_never_sent_without_its_payload() {
+    fn a_whole_record_is_not_changed_and_never_sent_without_its_payload() {
         let whole = letter(&[(RejectReason::CorruptState, 3)], &record());
-        let mended = Repairs { bodies: [(whole.id.clone(), reading("d", 1))].into(), ..Repairs::default() };
+        let changed = Repairs { bodies: [(whole.id.clone(), reading("d", 1))].into(), ..Repairs::default() };
         assert!(
-            matches!(decide(&whole, false, &mended), Decision::Refuse(why) if why.contains("cannot be changed here"))
+            matches!(decide(&whole, false, &changed), Decision::Refuse(why) if why.contains("cannot be changed here"))
         );
         let without = DeadLetter { payload_base64: String::new(), ..whole };
         assert!(matches!(decide(&without, true, &Repairs::default()), Decision::Refuse(why) if why.contains("3 such")));

@@ -3,9 +3,8 @@
 use crate::dlq::open_directory;
 use crate::endpoint::{EndpointArgs, Pipeline, PipelineArgs};
 use crate::output::print;
-use crate::up::Holds;
+use crate::up::{Holds, copy};
 use anyhow::{Context, Result, bail};
-use embedded::{Backup, BackupError, EmbeddedStorage};
 use indicatif::{ProgressBar, ProgressStyle};
 use ports::{BackupProgress, BackupStage, BackupSummary};
 use serde::{Deserialize, Serialize};
@@ -34,26 +33,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let text = report(&target, &summary?);
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Copies `storage` to `target`, while trimming, merging and curating wait as long as each has to. Blocking.
-pub fn copy(
-    storage: &EmbeddedStorage,
-    target: &Path,
-    holds: &Holds,
-    progress: &dyn Fn(BackupProgress) -> bool,
-) -> Result<BackupSummary, BackupError> {
-    let mut backup = Backup::begin(storage, target, progress)?;
-    progress(BackupProgress { stage: BackupStage::Waiting, position: 0, total: 0 });
-    let upkeep = holds.upkeep.blocking_write();
-    {
-        let _curating = holds.curating.blocking_lock();
-        backup.copy_statistics()?;
-    }
-    backup.copy_stream()?;
-    backup.copy_archive()?;
-    drop(upkeep);
-    backup.finish()
 }
 
 fn of_directory(directory: &Path, target: &Path, bar: &Bar) -> Result<BackupSummary> {

@@ -38,7 +38,7 @@ enum Command {
     Put(put::Args),
     /// Print the statistics of one device, or of all
     Stats(stats::Args),
-    /// Look at dead letters, mend them and send them again
+    /// Look at dead letters, fix them and send them again
     Dlq(dlq::Args),
     /// Feed a Kinesis stream's records to a Lambda function, as Lambda's event source mapping does
     Mapping(mapping::Args),

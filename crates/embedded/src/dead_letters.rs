@@ -4,13 +4,14 @@ use crate::StorageFailure;
 use crate::archive::FileArchive;
 use crate::statistics::StatisticsParts;
 use crate::statistics_journal::{
-    EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, RedriveIntent, StatisticsOperation, StatisticsOutcome,
+    EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, StatisticsOperation, StatisticsOutcome,
 };
 use ports::{Archive, ArchiveError, DeadLetter, DeadLetterError, DeadLetterQueue};
-use redb::ReadTransaction;
+use redb::{AccessGuard, ReadTransaction, ReadableTable, StorageError};
+use redrive::{DeadLetters, Filter, Intent, Intents, Noted, Order, Page, PageRequest, QueueError};
 use std::ops::Bound;
 use std::sync::Arc;
-use telemetry::{DeviceId, RejectReason, Timestamp};
+use telemetry::Timestamp;
 
 /// One transaction takes letters of at most this many bytes, but for a single larger one.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
@@ -22,119 +23,7 @@ pub struct EmbeddedDeadLetterQueue {
     pub(crate) archive: FileArchive,
 }
 
-/// Which dead letters a list is to have; the default has all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeadLetterFilter {
-    /// Only those of this reason.
-    pub reason: Option<RejectReason>,
-    /// Only those that name this device.
-    pub device_id: Option<DeviceId>,
-    /// Only those given up at this instant, to the millisecond, or later.
-    pub since: Option<Timestamp>,
-    /// Only those given up at this instant, to the millisecond, or earlier.
-    pub until: Option<Timestamp>,
-}
-
-/// In which order dead letters are listed: by when they were given up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DeadLetterOrder {
-    /// The last first.
-    #[default]
-    NewestFirst,
-    /// The first first.
-    OldestFirst,
-}
-
-/// A part of a list of dead letters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeadLetterPage {
-    /// The letters, in the order asked for.
-    pub letters: Vec<DeadLetter>,
-    /// What to pass as `after` to read on; `None` at the end.
-    pub next: Option<String>,
-}
-
 impl EmbeddedDeadLetterQueue {
-    /// At most `limit` letters that pass `filter`, newest first, after the place `after` that the page before named.
-    /// Letters that are deleted or sent meanwhile do not move the place.
-    ///
-    /// # Errors
-    /// [`StorageFailure`]; [`StorageFailure::InvalidPlace`] where `after` is no place of a list.
-    pub async fn list(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-        filter: DeadLetterFilter,
-    ) -> Result<DeadLetterPage, StorageFailure> {
-        self.list_in(DeadLetterOrder::NewestFirst, after, limit, filter).await
-    }
-
-    /// As [`EmbeddedDeadLetterQueue::list`], in an order of one's choice.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn list_in(
-        &self,
-        order: DeadLetterOrder,
-        after: Option<&str>,
-        limit: usize,
-        filter: DeadLetterFilter,
-    ) -> Result<DeadLetterPage, StorageFailure> {
-        let after = after.map(|place| parse_place(place).ok_or_else(|| unknown_place(place))).transpose()?;
-        self.parts.read(move |transaction| list(transaction, order, after.as_ref(), limit, &filter)).await
-    }
-
-    /// The letter of that id, unless it was deleted.
-    ///
-    /// # Errors
-    /// [`StorageFailure`].
-    pub async fn get(&self, id: &str) -> Result<Option<DeadLetter>, StorageFailure> {
-        let id = id.to_owned();
-        let letter = self.parts.read(move |transaction| {
-            let known = transaction.open_table(KNOWN_LETTERS)?.get(id.as_str())?;
-            let Some(failed_at) = known.map(|stored| stored.value()) else { return Ok(None) };
-            let stored = transaction.open_table(LETTERS)?.get((failed_at, id.as_str()))?;
-            stored.map(|json| parse(&id, json.value())).transpose()
-        });
-        letter.await
-    }
-
-    /// Deletes a letter, durably; says whether it was there. Its id stays known: a redelivery does not bring it back.
-    /// The archive's copy stays too.
-    ///
-    /// # Errors
-    /// [`StorageFailure`].
-    pub async fn delete(&self, id: &str) -> Result<bool, StorageFailure> {
-        Ok(self.delete_all(vec![id.to_owned()]).await?.contains(&true))
-    }
-
-    /// As [`EmbeddedDeadLetterQueue::delete`], of many letters in one transaction: all or, after a failure, none.
-    ///
-    /// # Errors
-    /// [`StorageFailure`].
-    pub async fn delete_all(&self, ids: Vec<String>) -> Result<Vec<bool>, StorageFailure> {
-        let bytes = ids.iter().map(|id| 64 + id.len()).sum();
-        match self.parts.writer.write(StatisticsOperation::DeleteLetters(ids), bytes).await? {
-            StatisticsOutcome::Deleted(deleted) => Ok(deleted),
-            // No other answer comes of it.
-            _ => Err(StorageFailure::Unanswered),
-        }
-    }
-
-    /// Notes, durably and all in one transaction, in which form letters are about to be sent again: a hash of it for
-    /// each id. A note goes with its letter.
-    ///
-    /// # Errors
-    /// [`StorageFailure`].
-    pub async fn note_intents(&self, intents: Vec<(String, [u8; 16])>) -> Result<Vec<RedriveIntent>, StorageFailure> {
-        let bytes = intents.iter().map(|(id, _)| 128 + id.len()).sum();
-        match self.parts.writer.write(StatisticsOperation::NoteIntents(intents), bytes).await? {
-            StatisticsOutcome::Noted(noted) => Ok(noted),
-            // No other answer comes of it.
-            _ => Err(StorageFailure::Unanswered),
-        }
-    }
-
     /// Archives the letters as one object, then queues them; how many were queued before a failure.
     async fn send_all(&self, letters: &[DeadLetter]) -> (usize, Result<(), StorageFailure>) {
         let Some(key) = dead_letter_key(letters) else { return (0, Ok(())) };
@@ -172,6 +61,45 @@ impl DeadLetterQueue for EmbeddedDeadLetterQueue {
         };
         (0..letters.len()).map(answer).collect()
     }
+}
+
+/// Its receipts are the letters' ids, each of which is there once; nothing is held back.
+impl DeadLetters for EmbeddedDeadLetterQueue {
+    async fn page(&self, request: &PageRequest) -> Result<Page, QueueError> {
+        let request = request.clone();
+        self.parts.read(move |transaction| page(transaction, &request)).await.map_err(unavailable)
+    }
+
+    async fn release(&self, _: Vec<String>) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    /// All in one transaction. The ids stay known: a redelivery does not bring the letters back. The archive's copies
+    /// stay too.
+    async fn delete(&self, ids: Vec<String>) -> Result<u64, QueueError> {
+        let bytes = ids.iter().map(|id| 64 + id.len()).sum();
+        match self.parts.writer.write(StatisticsOperation::DeleteLetters(ids), bytes).await.map_err(unavailable)? {
+            StatisticsOutcome::Deleted(deleted) => Ok(deleted),
+            // The operation has no other outcome.
+            _ => Err(unavailable(StorageFailure::Unanswered)),
+        }
+    }
+}
+
+/// A note is deleted with its letter.
+impl Intents for EmbeddedDeadLetterQueue {
+    async fn note(&self, intents: Vec<Intent>) -> Result<Vec<Noted>, QueueError> {
+        let bytes = intents.iter().map(|intent| 128 + intent.id.len()).sum();
+        match self.parts.writer.write(StatisticsOperation::NoteIntents(intents), bytes).await.map_err(unavailable)? {
+            StatisticsOutcome::Noted(noted) => Ok(noted),
+            // The operation has no other outcome.
+            _ => Err(unavailable(StorageFailure::Unanswered)),
+        }
+    }
+}
+
+fn unavailable(failure: StorageFailure) -> QueueError {
+    QueueError::Unavailable(failure.boxed())
 }
 
 fn encode(letters: &[DeadLetter]) -> Result<Vec<EncodedLetter>, StorageFailure> {
@@ -230,68 +158,77 @@ fn archive_failure(error: ArchiveError) -> StorageFailure {
     }
 }
 
-fn list(
-    transaction: &ReadTransaction,
-    order: DeadLetterOrder,
-    after: Option<&(i64, String)>,
-    limit: usize,
-    filter: &DeadLetterFilter,
-) -> Result<DeadLetterPage, StorageFailure> {
+fn page(transaction: &ReadTransaction, request: &PageRequest) -> Result<Page, StorageFailure> {
+    let letters = transaction.open_table(LETTERS)?;
+    let Filter { ids, reason, device_id, .. } = &request.filter;
+    if !ids.is_empty() {
+        let known = transaction.open_table(KNOWN_LETTERS)?;
+        // The place of a letter among those named is its number, because one may be named twice.
+        let named = (1..).zip(ids).skip(request.after.as_ref().map_or(0, |after| after.parse().unwrap_or(usize::MAX)));
+        let letter = |(number, id): (usize, &String)| {
+            Ok(letter(&known, &letters, id)?.map(|letter| (number.to_string(), letter)))
+        };
+        return Page::fill(request, named.map(letter).filter_map(Result::transpose));
+    }
+    let after = request.after.as_deref().map(parse_place);
+    // Nothing is behind a place that no page ever named.
+    if after == Some(None) {
+        return Ok(Page::default());
+    }
+    let after = after.flatten();
+    let Some(bounds) = bounds(request.order, after.as_ref(), &request.filter) else { return Ok(Page::default()) };
     let index = transaction.open_table(LETTER_INDEX)?;
-    let stored = transaction.open_table(LETTERS)?;
-    let mut page = DeadLetterPage { letters: Vec::new(), next: None };
-    let Some(bounds) = bounds(order, after, filter) else { return Ok(page) };
     let mut range = index.range::<(i64, &str)>(bounds)?;
-    let mut last = None;
-    while let Some(entry) = match order {
-        DeadLetterOrder::NewestFirst => range.next_back(),
-        DeadLetterOrder::OldestFirst => range.next(),
-    } {
+    let entries = std::iter::from_fn(|| match request.order {
+        Order::NewestFirst => range.next_back(),
+        Order::OldestFirst => range.next(),
+    });
+    let letter = |entry: Result<(AccessGuard<'_, (i64, &str)>, AccessGuard<'_, (&str, &str)>), StorageError>| {
         let (key, value) = entry?;
-        let (reason, device) = value.value();
-        let passes = filter.reason.is_none_or(|wanted| wanted.as_str() == reason)
-            && filter.device_id.as_ref().is_none_or(|wanted| wanted.as_str() == device);
-        if !passes {
-            continue;
+        let ((failed_at, id), (of_reason, of_device)) = (key.value(), value.value());
+        if reason.is_some_and(|wanted| wanted.as_str() != of_reason)
+            || device_id.as_ref().is_some_and(|wanted| wanted != of_device)
+        {
+            return Ok(None);
         }
-        if page.letters.len() == limit {
-            page.next = last;
-            break;
-        }
-        let (failed_at, id) = key.value();
-        // One that is damaged costs itself, not the list.
-        match stored.get((failed_at, id))?.map(|json| parse(id, json.value())) {
-            Some(Ok(letter)) => page.letters.push(letter),
+        // A damaged one costs itself, not the list.
+        match letters.get((failed_at, id))?.map(|json| parse(id, json.value())) {
+            Some(Ok(letter)) => Ok(Some((format!("{failed_at}.{id}"), letter))),
             _ => {
                 tracing::error!(id, "a stored dead letter cannot be read, and is in no list");
-                continue;
+                Ok(None)
             }
         }
-        last = Some(format!("{failed_at}.{id}"));
-    }
-    Ok(page)
+    };
+    Page::fill(request, entries.map(letter).filter_map(Result::transpose))
+}
+
+/// The letter of that id, unless it was deleted.
+fn letter(
+    known: &impl ReadableTable<&'static str, i64>,
+    letters: &impl ReadableTable<(i64, &'static str), &'static [u8]>,
+    id: &str,
+) -> Result<Option<DeadLetter>, StorageFailure> {
+    let Some(failed_at) = known.get(id)?.map(|stored| stored.value()) else { return Ok(None) };
+    letters.get((failed_at, id))?.map(|json| parse(id, json.value())).transpose()
 }
 
 type Bounds<'a> = (Bound<(i64, &'a str)>, Bound<(i64, &'a str)>);
 
-/// What is left to list behind the place `after`; `None` where nothing is, because a range may not be turned round.
-fn bounds<'a>(
-    order: DeadLetterOrder,
-    after: Option<&'a (i64, String)>,
-    filter: &DeadLetterFilter,
-) -> Option<Bounds<'a>> {
+/// What is left to list behind the place `after`; `None` where nothing is, because a range may not be reversed.
+fn bounds<'a>(order: Order, after: Option<&'a (i64, String)>, filter: &Filter) -> Option<Bounds<'a>> {
     let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
     let until = filter.until.map_or(i64::MAX, Timestamp::as_millisecond);
     if since > until || after.is_some_and(|(failed_at, _)| !(since..=until).contains(failed_at)) {
         return None;
     }
     let first = Bound::Included((since, ""));
-    // Every id of this millisecond stands before the next.
+    // Every id of this millisecond comes before the next.
     let last = until.checked_add(1).map_or(Bound::Unbounded, |past| Bound::Excluded((past, "")));
     let place = after.map(|(failed_at, id)| Bound::Excluded((*failed_at, id.as_str())));
     Some(match order {
-        DeadLetterOrder::NewestFirst => (first, place.unwrap_or(last)),
-        DeadLetterOrder::OldestFirst => (place.unwrap_or(first), last),
+        Order::NewestFirst => (first, place.unwrap_or(last)),
+        Order::OldestFirst => (place.unwrap_or(first), last),
     })
 }
 
@@ -301,13 +238,5 @@ fn parse_place(place: &str) -> Option<(i64, String)> {
 }
 
 fn parse(id: &str, json: &[u8]) -> Result<DeadLetter, StorageFailure> {
-    serde_json::from_slice(json).map_err(|_| corrupt(id))
-}
-
-fn corrupt(id: &str) -> StorageFailure {
-    StorageFailure::Corrupt(format!("dead letter `{id}`"))
-}
-
-fn unknown_place(place: &str) -> StorageFailure {
-    StorageFailure::InvalidPlace(place.to_owned())
+    serde_json::from_slice(json).map_err(|_| StorageFailure::Corrupt(format!("dead letter `{id}`")))
 }

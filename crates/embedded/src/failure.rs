@@ -94,9 +94,6 @@ pub enum StorageFailure {
     /// The commit ended without an answer; what became of it is unknown.
     #[error("the write ended without an answer")]
     Unanswered,
-    /// What a caller gave as the place to read on from was never handed out. Permanent.
-    #[error("`{0}` is not a place in a list")]
-    InvalidPlace(String),
     /// What is stored is not in a form that this version wrote.
     #[error("what is stored is not readable: {0}")]
     Corrupt(String),

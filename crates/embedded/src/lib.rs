@@ -1,8 +1,8 @@
 //! The ports on one machine: an embedded ACID database and local files, over one data directory.
 //!
 //! - **Enters**: what the ports take ([`ports`]), and a folder to keep it in.
-//! - **Leaves**: what the ports give, and beyond them lists for people ([`EmbeddedStatisticsStore::list`],
-//!   [`EmbeddedDeadLetterQueue::list`]) and the account of every reading ([`EmbeddedStorage::accounting`]).
+//! - **Leaves**: what the ports give, and beyond them a list of devices ([`EmbeddedStatisticsStore::list`]),
+//!   the dead letters for an operator ([`redrive::DeadLetters`]), and the account of every reading ([`EmbeddedStorage::accounting`]).
 //! - **Fails**: opening with [`OpenError`]; everything else as its port says, with a [`StorageFailure`] as the source.
 //!   Nothing is acknowledged before it is on disk. A failure of the disk fails the operations that met it: the database
 //!   is opened again, and works once the disk does.
@@ -49,14 +49,13 @@ pub use archive::FileArchive;
 pub use backup::{Backup, BackupError};
 pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::{Uncurated, UncuratedState};
-pub use dead_letters::{DeadLetterFilter, DeadLetterOrder, DeadLetterPage, EmbeddedDeadLetterQueue, dead_letter_key};
+pub use dead_letters::{EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
 pub use files::{rename_folder, write_file};
 pub use marks::archived_through;
 pub use raw_archive::{ArchiveLimits, ArchiveRun};
 pub use shards::{counter_of, epoch_of, next_sequence};
 pub use statistics::{DeviceList, EmbeddedStatisticsStore};
-pub use statistics_journal::RedriveIntent;
 pub use storage::{API_KEY_FILE, EmbeddedStorage, Options};
 pub use stream::{EmbeddedStream, RECORD_BYTES_MAX};
 pub use verify::{DeviceCheck, Problem, Totals, Verification, verify};

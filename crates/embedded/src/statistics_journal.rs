@@ -5,6 +5,7 @@ use crate::item::{encode_item, encode_page, item_head};
 use crate::writer::Journal;
 use ports::DeviceWrite;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redrive::{Intent, Noted};
 use std::collections::BTreeMap;
 use telemetry::RejectReason;
 
@@ -57,10 +58,10 @@ pub(crate) enum StatisticsOperation {
     Write(Box<DeviceWrite>),
     /// Takes letters, each unless it is known already.
     SendLetters(Vec<EncodedLetter>),
-    /// Deletes letters; the outcome has for each whether it was there.
+    /// Deletes letters; the outcome is how many were there.
     DeleteLetters(Vec<String>),
     /// Notes the forms in which letters are to be sent again; the outcome has one answer a letter.
-    NoteIntents(Vec<(String, [u8; 16])>),
+    NoteIntents(Vec<Intent>),
     /// These revisions of devices stand in a curated file.
     Curated(Vec<(String, u64)>),
     /// Saves a checkpoint.
@@ -72,23 +73,12 @@ pub(crate) enum StatisticsOperation {
 pub(crate) enum StatisticsOutcome {
     /// Whether the write's condition held.
     Condition(bool),
-    /// For each letter, whether it was there.
-    Deleted(Vec<bool>),
+    /// How many letters were there.
+    Deleted(u64),
     /// For each letter, what became of the intent.
-    Noted(Vec<RedriveIntent>),
+    Noted(Vec<Noted>),
     /// Done.
     Done,
-}
-
-/// What became of an intent to send a letter again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedriveIntent {
-    /// It is noted, now or before, in this form.
-    Noted,
-    /// It was noted before in another form.
-    OtherForm,
-    /// There is no such letter any more.
-    Gone,
 }
 
 /// The statistics' journal. It holds nothing: each condition is checked in the transaction it belongs to.
@@ -151,10 +141,14 @@ impl<'t> Tables<'t> {
                 StatisticsOutcome::Done
             }
             StatisticsOperation::DeleteLetters(ids) => {
-                StatisticsOutcome::Deleted(ids.iter().map(|id| self.delete_letter(id)).collect::<Result<_, _>>()?)
+                let mut deleted = 0;
+                for id in ids {
+                    deleted += u64::from(self.delete_letter(id)?);
+                }
+                StatisticsOutcome::Deleted(deleted)
             }
             StatisticsOperation::NoteIntents(intents) => {
-                let noted = intents.iter().map(|(id, form)| self.note_intent(id, form));
+                let noted = intents.iter().map(|Intent { id, form }| self.note_intent(id, form));
                 StatisticsOutcome::Noted(noted.collect::<Result<_, _>>()?)
             }
             StatisticsOperation::Curated(revisions) => {
@@ -247,18 +241,18 @@ impl<'t> Tables<'t> {
     }
 
     /// Only for a letter that is there: once it was sent and deleted, no other form of it may be sent.
-    fn note_intent(&mut self, id: &str, form: &[u8; 16]) -> Result<RedriveIntent, StorageFailure> {
+    fn note_intent(&mut self, id: &str, form: &[u8; 16]) -> Result<Noted, StorageFailure> {
         let Some(failed_at) = self.known_letters.get(id)?.map(|stored| stored.value()) else {
-            return Ok(RedriveIntent::Gone);
+            return Ok(Noted::Gone);
         };
         if self.letter_index.get((failed_at, id))?.is_none() {
-            return Ok(RedriveIntent::Gone);
+            return Ok(Noted::Gone);
         }
         if let Some(before) = self.intents.get(id)? {
-            return Ok(if before.value() == form { RedriveIntent::Noted } else { RedriveIntent::OtherForm });
+            return Ok(if before.value() == form { Noted::Noted } else { Noted::OtherForm });
         }
         self.intents.insert(id, form.as_slice())?;
-        Ok(RedriveIntent::Noted)
+        Ok(Noted::Noted)
     }
 }
 

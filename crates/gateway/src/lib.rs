@@ -2,7 +2,7 @@
 //!
 //! - **Enters**: HTTP/1.1 requests, on a listener that the caller has bound.
 //! - **Leaves**: stream records, put into an [`ports::EventStream`]; answers read from a [`PipelineView`] and from
-//!   [`RecentActivity`]; dead letters sent back or deleted through the view; the dashboard page.
+//!   [`RecentActivity`]; dead letters sent again or deleted; the dashboard page.
 //! - **Fails**: with a status of the contract and `{"message":"…"}` that names what is wrong. Nothing answers 200
 //!   before the stream has said that it is stored, and no input makes it panic or answer 5xx.
 //!
@@ -43,7 +43,4 @@ pub use observed::ObservedStatisticsStore;
 pub use recent::{DEFAULT_MEMORY_BYTES, RecentActivity};
 pub use route::{Endpoint, ROUTES, Route};
 pub use server::serve;
-pub use view::{
-    Accounting, BackupFailure, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure,
-    RedriveLetter, ViewError,
-};
+pub use view::{Accounting, BackupFailure, History, HistoryQuery, PipelineView, ViewError};

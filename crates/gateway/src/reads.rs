@@ -2,19 +2,16 @@
 
 use crate::answer::{Answer, Number, Refusal, json};
 use crate::gateway::query;
-use crate::letters::collect;
 use crate::recent::Recent;
-use crate::{DeadLetterPage, DeadLetterQuery, Gateway, PipelineView, ViewError};
+use crate::{Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use ports::{ConfidenceInterval, DeadLetter, EventStream, StatisticsAttributes, with_causes};
+use ports::{ConfidenceInterval, EventStream, StatisticsAttributes, with_causes};
 use serde::Serialize;
-use telemetry::{DeviceId, RejectReason, Timestamp};
+use telemetry::{DeviceId, Timestamp};
 
 const DEVICES_DEFAULT: usize = 100;
 const DEVICES_MAX: usize = 1000;
-const DEAD_LETTERS_DEFAULT: usize = 50;
-const DEAD_LETTERS_MAX: usize = 1000;
 
 impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn statistics(&self, head: &Parts) -> Result<Answer, Refusal> {
@@ -45,34 +42,6 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     pub(crate) async fn pipeline(&self, head: &Parts) -> Result<Answer, Refusal> {
         query(head, &[])?;
         Ok(json(StatusCode::OK, &self.view.accounting().await.map_err(unavailable)?))
-    }
-
-    pub(crate) async fn dead_letters(&self, head: &Parts) -> Result<Answer, Refusal> {
-        #[derive(Serialize)]
-        struct Body {
-            dead_letters: Vec<DeadLetter>,
-            next: Option<String>,
-        }
-        let query = query(head, &["limit", "after", "reason", "device_id", "id", "since", "until", "order"])?;
-        let limit = query.limit(DEAD_LETTERS_DEFAULT, DEAD_LETTERS_MAX)?;
-        let after = query.get("after").map(|text| place(text, "after")).transpose()?;
-        let reason = query.get("reason").map(reason).transpose()?;
-        let device_id = query.device("device_id")?;
-        let id = query.get("id").map(|text| place(text, "id")).transpose()?;
-        let (since, until) = (query.timestamp("since")?, query.timestamp("until")?);
-        let oldest_first = query.get("order").map(oldest_first).transpose()?.unwrap_or(false);
-        let page = DeadLetterQuery {
-            after: after.as_deref(),
-            limit,
-            reason,
-            device_id: device_id.as_ref(),
-            id: id.as_deref(),
-            since,
-            until,
-            oldest_first,
-        };
-        let DeadLetterPage { dead_letters, next } = collect(&self.view, page).await.map_err(unavailable)?;
-        Ok(json(StatusCode::OK, &Body { dead_letters, next }))
     }
 
     pub(crate) async fn recent_activity(&self, head: &Parts) -> Result<Answer, Refusal> {
@@ -137,41 +106,12 @@ impl<'a> Statistics<'a> {
     }
 }
 
-/// A place of a list, or a letter's id.
-pub(crate) fn place(text: &str, parameter: &str) -> Result<String, Refusal> {
-    match DeviceId::parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) if parameter == "after" => {
-            Err(Refusal::bad_request("query parameter `after`: must be the `next` of an earlier page"))
-        }
-        Err(_) => Err(Refusal::bad_request(format!("query parameter `{parameter}`: must be a dead letter's id"))),
-    }
-}
-
-fn oldest_first(text: &str) -> Result<bool, Refusal> {
-    match text {
-        "newest" => Ok(false),
-        "oldest" => Ok(true),
-        _ => Err(Refusal::bad_request("query parameter `order`: must be newest or oldest")),
-    }
-}
-
-pub(crate) fn reason(text: &str) -> Result<RejectReason, Refusal> {
-    RejectReason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
-        let known = RejectReason::ALL.map(RejectReason::as_str).join(", ");
-        Refusal::bad_request(format!("query parameter `reason`: must be one of {known}"))
-    })
-}
-
 pub(crate) fn no_data(device_id: &DeviceId) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("no data of the device {device_id}"))
 }
 
-pub(crate) fn unavailable(error: ViewError) -> Refusal {
-    match error {
-        ViewError::Unavailable(source) => {
-            tracing::warn!(error = with_causes(source.as_ref()), "the pipeline's storage is unavailable");
-            Refusal::unavailable("the pipeline's storage is unavailable: try again")
-        }
-    }
+pub(crate) fn unavailable(error: impl Into<ViewError>) -> Refusal {
+    let ViewError::Unavailable(source) = error.into();
+    tracing::warn!(error = with_causes(source.as_ref()), "the pipeline's storage is unavailable");
+    Refusal::unavailable("the pipeline's storage is unavailable: try again")
 }

@@ -27,20 +27,16 @@ pub enum Endpoint {
     Events,
     /// `GET /dead-letters`.
     DeadLetters,
-    /// `POST /dead-letters/redrive`: dead letters back into the stream.
-    RedriveDeadLetters,
     /// `POST /dead-letters/delete`: dead letters gone for good.
     DeleteDeadLetters,
-    /// `GET /dead-letters/search`: a list for the dashboard's page.
-    SearchDeadLetters,
     /// `GET /dead-letters/letter`: one letter, with what is wrong marked.
     ShowDeadLetter,
     /// `GET /dead-letters/summary`.
     SummariseDeadLetters,
-    /// `POST /dead-letters/preview`: what would become of letters.
+    /// `POST /dead-letters/preview`: what redriving would do to each dead letter.
     PreviewDeadLetters,
-    /// `POST /dead-letters/apply`: the same, done.
-    ApplyDeadLetters,
+    /// `POST /dead-letters/redrive`: dead letters back into the stream.
+    RedriveDeadLetters,
     /// `POST /backup`: a copy of the whole pipeline.
     Backup,
     /// `GET /recent`.
@@ -105,7 +101,7 @@ const fn post(path: &'static str, endpoint: Endpoint, access: Access, statuses: 
 const FILES: &str = "/dashboard/{file}";
 
 /// Every path there is; any other is 404, and any other method on one of them 405.
-pub static ROUTES: [Route; 26] = [
+pub static ROUTES: [Route; 24] = [
     post("/data", Endpoint::Data, Access::Key, INGEST),
     post("/data/series", Endpoint::Series, Access::Key, INGEST),
     post("/data/batch", Endpoint::Batch, Access::Key, &[200, 207, 400, 403, 408, 413, 415, 429, 503]),
@@ -119,11 +115,9 @@ pub static ROUTES: [Route; 26] = [
     get("/dead-letters", Endpoint::DeadLetters, Access::Read, READ),
     post("/dead-letters/redrive", Endpoint::RedriveDeadLetters, Access::Key, CHANGE),
     post("/dead-letters/delete", Endpoint::DeleteDeadLetters, Access::Key, CHANGE),
-    get("/dead-letters/search", Endpoint::SearchDeadLetters, Access::Read, READ),
     get("/dead-letters/letter", Endpoint::ShowDeadLetter, Access::Read, &[200, 400, 403, 404, 503]),
     get("/dead-letters/summary", Endpoint::SummariseDeadLetters, Access::Read, READ),
     post("/dead-letters/preview", Endpoint::PreviewDeadLetters, Access::Read, CHANGE),
-    post("/dead-letters/apply", Endpoint::ApplyDeadLetters, Access::Key, CHANGE),
     post("/backup", Endpoint::Backup, Access::LocalKey, &[200, 400, 403, 408, 409, 413, 415, 503]),
     get("/recent", Endpoint::Recent, Access::Read, &[200, 400, 403, 404, 503]),
     get("/history", Endpoint::History, Access::Read, &[200, 400, 403, 404, 503]),

@@ -94,7 +94,7 @@ def drive(results, browser, options, pipelines, directory):
     check_chart(results, tab)
     check_preview(results, tab, pipeline)
     check_redrive(results, tab, pipeline)
-    check_mending(results, tab, pipeline)
+    check_editing(results, tab, pipeline)
     foreign = [url for url in tab.requests if not url.startswith((pipeline.ingest + "/", "data:"))]
     results.check("no request of the page of dead letters left the origin", not foreign, foreign)
     # The wrong repair and the wrong key were on purpose.
@@ -252,7 +252,7 @@ def check_redrive(results, tab, pipeline):
     results.check("with it they go", eventually(lambda: page.inner_text("#plan-totals").startswith("3 dead letters: 3 sent (3 readings)")),
                   page.inner_text("#plan-totals"))
     answer = eventually(lambda: (found := pipeline.call("/?device_id=boiler-1"))[0] == 200 and found[1]["count"] == 3 and found[1])
-    results.check("and are counted, mended", answer and answer["mean"] == 21.5, answer)
+    results.check("and are counted, fixed", answer and answer["mean"] == 21.5, answer)
     results.check("they stand in the queue no more", letters(pipeline, "?device_id=boiler-1") == [])
     results.check("the list follows", eventually(lambda: tab.ids() == []), tab.ids())
     held = page.evaluate("() => document.documentElement.outerHTML + [...document.querySelectorAll('input')].map((input) => input.value)"
@@ -260,23 +260,23 @@ def check_redrive(results, tab, pipeline):
     results.check("the key is forgotten", pipeline.key not in held)
 
 
-def check_mending(results, tab, pipeline):
+def check_editing(results, tab, pipeline):
     page = tab.page
     page.click("#filter-clear")
     tab.filter(text="theirs", reason="malformed_json")
     eventually(lambda: len(tab.ids()) == 1)
     tab.open(tab.ids()[0])
     page.check("#scope-letter")
-    results.check("the open letter's payload is offered for mending", MARKUP in page.input_value("#redrive-body"))
+    results.check("the open letter's payload is offered for editing", MARKUP in page.input_value("#redrive-body"))
     page.fill("#redrive-set", "")
-    page.fill("#redrive-body", reading("mended", 7).decode())
+    page.fill("#redrive-body", reading("edited", 7).decode())
     page.click("#preview")
     eventually(lambda: page.is_visible("#apply-button"))
-    results.check("one mended letter would go", "1 would be sent" in page.inner_text("#plan-totals"), page.inner_text("#plan-totals"))
+    results.check("one edited letter would go", "1 would be sent" in page.inner_text("#plan-totals"), page.inner_text("#plan-totals"))
     page.fill("#apply-key", pipeline.key)
     page.keyboard.press("Enter")
-    answer = eventually(lambda: (found := pipeline.call("/?device_id=mended"))[0] == 200 and found[1])
-    results.check("a letter mended by hand is counted", answer and answer["mean"] == 7, answer)
+    answer = eventually(lambda: (found := pipeline.call("/?device_id=edited"))[0] == 200 and found[1])
+    results.check("a letter edited by hand is counted", answer and answer["mean"] == 7, answer)
     results.check("its place says that it has gone", eventually(lambda: "not in the queue any more" in page.inner_text("#letter-absent")),
                   page.inner_text("#letter-absent"))
 

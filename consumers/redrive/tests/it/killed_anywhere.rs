@@ -168,7 +168,7 @@ fn run(shared: &Shared, repairs: Repairs, end: Option<(usize, End)>) -> Option<T
     (world.end, world.ended) = (end, false);
     drop(world);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let redriver = StreamRedriver { queue: shared.clone(), stream: shared.clone() };
+    let redriver = StreamRedriver { queue: shared, stream: shared };
     let options = RunOptions { repairs, filter: Filter::default(), ..RunOptions::default() };
     let clock = Stopped(arrival());
     let run = Run { queue: shared, redriver: Some(&redriver), failed_records: &PayloadOnly, clock: &clock };
@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn a_letter_mended_in_two_ways_is_counted_once_and_the_second_refused(
+    fn a_letter_changed_in_two_ways_is_counted_once_and_the_second_refused(
         letters in 1usize..6, copies in 1usize..3, ends in ends(),
     ) {
         let shared = Shared::default();
@@ -252,7 +252,7 @@ proptest! {
 }
 
 #[test]
-fn without_the_note_a_letter_mended_in_two_ways_would_count_twice() {
+fn without_the_note_a_letter_changed_in_two_ways_would_count_twice() {
     let shared = Shared::default();
     fill(&mut shared.world(), 1, 1, "");
     shared.world().forgetful = true;

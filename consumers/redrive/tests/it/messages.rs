@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn a_letter_mended_in_two_ways_is_counted_once_and_the_second_refused(
+    fn a_letter_changed_in_two_ways_is_counted_once_and_the_second_refused(
         letters in 1usize..6, copies in 0usize..3, all_between in between(),
     ) {
         let cloud = Cloud::default();
@@ -141,7 +141,7 @@ proptest! {
 }
 
 #[test]
-fn without_the_note_a_letter_mended_in_two_ways_would_count_twice() {
+fn without_the_note_a_letter_changed_in_two_ways_would_count_twice() {
     let cloud = Cloud::default();
     fill(&cloud, 1, 1);
     // Stopped after the put, before it is done.
@@ -174,7 +174,7 @@ fn redrive_while_another_run_does_all(cloud: &Cloud) -> Vec<Result<(), RedriveEr
         records: vec![StreamEntry::new("d".to_owned(), b"another form".to_vec())],
         is_whole_record: false,
     });
-    let redriver = StreamRedriver { queue: &first, stream: cloud.clone() };
+    let redriver = StreamRedriver { queue: &first, stream: cloud };
     runtime().block_on(async {
         let results = redriver.redrive(outgoing.collect()).await;
         first.delete_leftovers().await.unwrap();

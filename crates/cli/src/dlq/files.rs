@@ -2,11 +2,11 @@
 
 use super::exit_code;
 use super::filters::FilterArgs;
-use super::queue::{Queue, QueueArgs};
-use super::tables::{PAGE, json};
+use super::queue::{PAGE, Queue, QueueArgs};
+use super::tables::json;
 use crate::output::say;
 use anyhow::{Context, Result};
-use redrive::{DeadLetters, Letter, Order, PageRequest};
+use redrive::{Letter, Order, PageRequest, every_page};
 use serde_json::value::RawValue;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use telemetry::one_line;
 
-/// Write dead letters to a file, to be mended by hand and imported
+/// Write dead letters to a file, to edit and import
 #[derive(clap::Args)]
 pub struct ExportArgs {
     #[command(flatten)]
     pub(super) queue: QueueArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// The file to make, JSON Lines; one that is there is left alone
+    /// The file to create, JSON Lines; an existing one is left alone
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -30,33 +30,26 @@ pub struct ExportArgs {
 pub async fn export(queue: &Queue, args: ExportArgs) -> Result<ExitCode> {
     let mut file = LetterFile::create(&args.file)?;
     let filter = args.filter.filter(&[]);
-    let mut request = PageRequest { filter, order: Order::OldestFirst, limit: PAGE, after: None };
+    let request = PageRequest { filter, order: Order::OldestFirst, limit: PAGE, after: None };
     let mut letters = 0;
-    loop {
-        let page = queue.page(&request).await?;
-        letters += page.letters.len();
-        let (page_letters, receipts): (Vec<_>, Vec<_>) =
-            page.letters.into_iter().map(|held| (held.letter, held.receipt)).unzip();
-        file.write(&page_letters)?;
-        queue.release(receipts).await?;
-        match page.next {
-            Some(next) => request.after = Some(next),
-            None => break,
-        }
-    }
+    let look = |page: Vec<Letter>| -> Result<()> {
+        letters += page.len();
+        file.write(&page)
+    };
+    every_page(queue, request, look).await?;
     file.sync()?;
     say(&format!("{letters} dead letters written to {}", args.file.display()));
     Ok(exit_code(true))
 }
 
-/// A new file with a letter on each line: its members, and `body`, which is what an operator mends.
+/// A new file with a letter on each line: its members, and `body`, which an operator edits.
 pub struct LetterFile {
     path: PathBuf,
     file: BufWriter<File>,
 }
 
 impl LetterFile {
-    /// Makes the file, readable by its owner alone as the payloads were.
+    /// Creates the file, readable by its owner alone as the payloads were.
     pub fn create(path: &Path) -> Result<Self> {
         let mut options = File::options();
         options.write(true).create_new(true);
@@ -69,7 +62,7 @@ impl LetterFile {
     /// Appends letters.
     pub fn write(&mut self, letters: &[Letter]) -> Result<()> {
         for letter in letters {
-            // JSON stays the same JSON: who prints the file gets none of it on the terminal either.
+            // JSON stays the same JSON, and printing the file is safe for a terminal too.
             let line = redrive::printable(&export_line(letter)?);
             self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
         }

@@ -16,6 +16,9 @@ pub struct FilterArgs {
     /// Only those given up at this instant or later: RFC 3339, or a time ago such as 90s, 15m, 2h or 7d
     #[arg(long, value_name = "T", value_parser = since)]
     since: Option<Timestamp>,
+    /// Only those whose payload, id, reason, detail, device or partition key contains this text, in either case
+    #[arg(long, value_name = "TEXT", value_parser = text, allow_hyphen_values = true)]
+    text: Option<String>,
 }
 
 impl FilterArgs {
@@ -27,6 +30,7 @@ impl FilterArgs {
             device_id: self.device.clone(),
             since: self.since,
             until: None,
+            text: self.text.clone(),
         }
     }
 }
@@ -34,6 +38,12 @@ impl FilterArgs {
 fn reason(text: &str) -> Result<ReasonCode, String> {
     let known = || ReasonCode::all().map(ReasonCode::as_str).collect::<Vec<_>>().join(", ");
     ReasonCode::parse(text).ok_or_else(|| format!("must be one of {}", known()))
+}
+
+fn text(text: &str) -> Result<String, &'static str> {
+    // As many as the gateway takes.
+    let is_taken = (1..=200).contains(&text.chars().count());
+    if is_taken { Ok(text.to_owned()) } else { Err("must have 1 to 200 characters") }
 }
 
 fn device(text: &str) -> Result<String, &'static str> {

@@ -4,7 +4,8 @@ use crate::endpoint::check;
 use anyhow::Context as _;
 use producer::{Answer, Client, percent_encode};
 use redrive::{
-    DeadLetters, Held, Letter, Order, Outgoing, Page, PageRequest, QueueError, ReasonCode, RedriveError, Redriver,
+    DeadLetters, Held, Letter, LetterOutcome, Order, Outgoing, Page, PageRequest, QueueError, ReasonCode, RedriveError,
+    Redriver,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,11 @@ use std::time::Duration;
 const REQUEST_BYTES_MAX: usize = 1_000_000;
 /// The most letters of a request.
 const LETTERS_MAX: usize = 1000;
-/// How often a question is asked where there is no answer, and the first pause; each is twice the one before.
+/// How often a call is tried that gets no answer, and the first pause; each is twice the one before.
 const TRIES_MAX: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The queue behind an endpoint. Its calls block: nothing else goes on in this process meanwhile.
+/// The queue behind an endpoint. Its calls block: this process does nothing else meanwhile.
 pub struct Http(pub Client);
 
 #[derive(Deserialize)]
@@ -55,6 +56,7 @@ impl DeadLetters for Http {
             ("device_id", filter.device_id.clone()),
             ("since", instant(filter.since)),
             ("until", instant(filter.until)),
+            ("text", filter.text.clone()),
             ("after", request.after.clone()),
         ] {
             if let Some(value) = value {
@@ -95,7 +97,7 @@ impl Http {
         Ok(Page { letters: letters.dead_letters.into_iter().map(held).collect(), next: letters.next })
     }
 
-    /// Asks until there is an answer, and a few times where the service is not there for the moment.
+    /// Asks until there is an answer; a few times if the service is unavailable.
     fn ask<T: DeserializeOwned>(
         &self,
         request: impl Fn(&Client) -> Result<Answer, producer::ClientError>,
@@ -122,30 +124,22 @@ impl Http {
     }
 }
 
+/// A selection: letters by their ids, and what is put for each.
 #[derive(Serialize)]
-struct RedriveBody<'a> {
-    letters: &'a [RedriveLetter<'a>],
-}
-
-#[derive(Serialize)]
-struct RedriveLetter<'a> {
-    id: &'a str,
-    /// None for a whole record, which the pipeline has.
+struct Selection<'a> {
+    ids: Vec<&'a str>,
+    /// Id -> a reading, a series or a batch. A whole record, which the pipeline has, is sent without.
+    bodies: HashMap<&'a str, String>,
+    /// What would only come back was decided before.
+    all_reasons: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bodies: Option<&'a [String]>,
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Redriven {
-    failed: Vec<Failed>,
-}
-
-#[derive(Deserialize)]
-struct Failed {
-    id: String,
-    error: String,
-    passing: bool,
-    gone: bool,
+    letters: Vec<LetterOutcome>,
+    next: Option<String>,
 }
 
 impl Redriver for Http {
@@ -158,7 +152,7 @@ impl Redriver for Http {
             let mut bytes = 0;
             let fits = rest.iter().take(LETTERS_MAX).take_while(|letter| {
                 let bodies = if letter.is_whole_record { 0 } else { 2 * letter.bytes() + 16 * letter.records.len() };
-                bytes += bodies + letter.id.len() + 64;
+                bytes += bodies + 2 * letter.id.len() + 64;
                 bytes <= REQUEST_BYTES_MAX
             });
             let (group, others) = rest.split_at(fits.count().max(1));
@@ -171,49 +165,52 @@ impl Redriver for Http {
 
 impl Http {
     fn redrive_group(&self, group: &[Outgoing]) -> Vec<Result<(), RedriveError>> {
-        let text = |outgoing: &Outgoing| -> Option<Option<Vec<String>>> {
-            if outgoing.is_whole_record {
-                return Some(None);
-            }
-            let texts = outgoing.records.iter().map(|record| String::from_utf8(record.data.clone()).ok());
-            texts.collect::<Option<_>>().map(Some)
-        };
-        let Some(texts) = group.iter().map(text).collect::<Option<Vec<_>>>() else {
+        let Some(mut selection) = selection(group) else {
             let refused =
                 || Err(RedriveError::Refused("the endpoint takes readings alone, which are UTF-8".to_owned()));
             return group.iter().map(|_| refused()).collect();
         };
-        let letters: Vec<_> = group
-            .iter()
-            .zip(&texts)
-            .map(|(letter, bodies)| RedriveLetter { id: &letter.id, bodies: bodies.as_deref() })
-            .collect();
-        let body = serde_json::to_vec(&RedriveBody { letters: &letters }).unwrap_or_default();
-        let answer = match self.0.post("/dead-letters/redrive", "application/json", &body) {
-            Ok(answer) if answer.status == 200 => {
-                serde_json::from_slice::<Redriven>(&answer.body).map_err(|e| e.to_string())
+        let mut outcomes: HashMap<String, LetterOutcome> = HashMap::new();
+        let end = loop {
+            let body = serde_json::to_vec(&selection).unwrap_or_default();
+            let answer = match self.0.post("/dead-letters/redrive", "application/json", &body) {
+                Ok(answer) if answer.status == 200 => {
+                    serde_json::from_slice::<Redriven>(&answer.body).map_err(|error| error.to_string())
+                }
+                Ok(answer) => Err(answer.message()),
+                Err(error) => Err(error.to_string()),
+            };
+            match answer {
+                Ok(Redriven { letters, next }) => {
+                    outcomes.extend(letters.into_iter().map(|letter| (letter.id.clone(), letter)));
+                    match next {
+                        Some(next) => selection.after = Some(next),
+                        None => break RedriveError::Gone,
+                    }
+                }
+                Err(why) => break RedriveError::Passing(why),
             }
-            Ok(answer) => Err(answer.message()),
-            Err(error) => Err(error.to_string()),
         };
-        match answer {
-            Err(why) => group.iter().map(|_| Err(RedriveError::Passing(why.clone()))).collect(),
-            Ok(Redriven { failed }) => {
-                let mut failed: HashMap<String, Failed> =
-                    failed.into_iter().map(|failed| (failed.id.clone(), failed)).collect();
-                group
-                    .iter()
-                    .map(|letter| failed.remove(&letter.id).map_or(Ok(()), |failed| Err(error(failed))))
-                    .collect()
-            }
-        }
+        // What the pipeline did not meet is gone, unless the answer is incomplete.
+        group
+            .iter()
+            .map(|letter| outcomes.remove(&letter.id).map_or_else(|| Err(end.clone()), LetterOutcome::result))
+            .collect()
     }
 }
 
-fn error(failed: Failed) -> RedriveError {
-    match failed {
-        Failed { gone: true, .. } => RedriveError::Gone,
-        Failed { passing: true, error, .. } => RedriveError::Passing(error),
-        Failed { error, .. } => RedriveError::Refused(error),
+/// `None` where a body is not text.
+fn selection(group: &[Outgoing]) -> Option<Selection<'_>> {
+    let mut bodies = HashMap::new();
+    for letter in group.iter().filter(|letter| !letter.is_whole_record) {
+        let texts: Option<Vec<&str>> =
+            letter.records.iter().map(|record| std::str::from_utf8(&record.data).ok()).collect();
+        let body = match texts?.as_slice() {
+            [one] => (*one).to_owned(),
+            several => format!("{{\"readings\":[{}]}}", several.join(",")),
+        };
+        bodies.insert(letter.id.as_str(), body);
     }
+    let ids = group.iter().map(|letter| letter.id.as_str()).collect();
+    Some(Selection { ids, bodies, all_reasons: true, after: None })
 }

@@ -1,10 +1,9 @@
-//! `streamgauge dlq`: dead letters, looked at, mended and sent again.
+//! `streamgauge dlq`: dead letters, looked at, fixed and sent again.
 
 mod files;
 mod filters;
 mod http;
 mod on_aws;
-pub mod on_disk;
 mod progress;
 mod purge;
 mod queue;
@@ -20,7 +19,7 @@ use queue::QueueArgs;
 pub use queue::open_directory;
 use std::process::ExitCode;
 
-/// Look at dead letters, mend them and send them again
+/// Look at dead letters, fix them and send them again
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,9 +36,9 @@ enum Command {
     Show(show::Args),
     /// Send dead letters again; without --apply, say what would happen to each
     Redrive(resend::RedriveArgs),
-    /// Write dead letters to a file, to be mended by hand and imported
+    /// Write dead letters to a file, to edit and import
     Export(files::ExportArgs),
-    /// Send the dead letters of a mended export again; without --apply, say what would happen to each
+    /// Send the dead letters of an edited export again; without --apply, say what would happen to each
     Import(resend::ImportArgs),
     /// Delete dead letters for good, after they are written to a file
     Purge(purge::Args),

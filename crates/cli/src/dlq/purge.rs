@@ -1,14 +1,13 @@
-//! `dlq purge`: letters gone for good, but for the file they are written to first.
+//! `dlq purge`: deletes letters for good, after writing them to a file.
 
 use super::exit_code;
 use super::files::LetterFile;
 use super::filters::FilterArgs;
-use super::queue::{Queue, QueueArgs};
-use super::tables::PAGE;
+use super::queue::{PAGE, Queue, QueueArgs};
 use crate::output::say;
 use anyhow::{Result, bail};
 use ports::{Clock as _, SystemClock};
-use redrive::{DeadLetters, Filter, Order, PageRequest, QueueError};
+use redrive::{DeadLetters as _, Order, PageRequest};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +25,7 @@ pub struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// The file to make, JSON Lines as an export's: what is deleted stands there first
+    /// The file to create, JSON Lines as an export's: what is deleted is written there first
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -36,7 +35,7 @@ pub async fn purge(queue: &Queue, args: Args) -> Result<ExitCode> {
     let mut filter = args.filter.filter(&args.id);
     // Nothing is deleted that came after the question.
     filter.until = Some(SystemClock.now());
-    let letters = count(queue, &filter).await?;
+    let letters = queue.count(&filter).await?;
     if letters == 0 {
         say("no dead letters to delete");
         return Ok(exit_code(true));
@@ -76,21 +75,7 @@ fn summary(written: u64, deleted: u64, file: &Path) -> String {
     format!("{deleted} dead letters deleted; written to {}{gone}", file.display())
 }
 
-async fn count(queue: &Queue, filter: &Filter) -> Result<usize, QueueError> {
-    let mut request = PageRequest { filter: filter.clone(), limit: PAGE, ..PageRequest::default() };
-    let mut letters = 0;
-    loop {
-        let page = queue.page(&request).await?;
-        letters += page.letters.len();
-        queue.release(page.letters.into_iter().map(|held| held.receipt).collect()).await?;
-        match page.next {
-            Some(next) => request.after = Some(next),
-            None => return Ok(letters),
-        }
-    }
-}
-
-fn confirmed(letters: usize, file: &Path) -> Result<bool> {
+fn confirmed(letters: u64, file: &Path) -> Result<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
         bail!("{letters} dead letters would be deleted for good: --yes does it where nobody can be asked");

@@ -2,16 +2,18 @@
 
 use super::http::Http;
 use super::on_aws::OnAws;
-use super::on_disk::OnDisk;
 use crate::endpoint::{Pipeline, PipelineArgs};
 use crate::output::say;
 use anyhow::{Result, bail};
 use embedded::{EmbeddedStorage, OpenError, Options};
 use redrive::{
-    DeadLetters, FailedRecords, FetchedRecords, LambdaFailure, Outgoing, Page, PageRequest, PayloadOnly, QueueError,
-    RedriveError, Redriver, StreamRedriver,
+    DeadLetters, FailedRecords, FetchedRecords, Filter, LambdaFailure, Letter, Outgoing, Page, PageRequest,
+    PayloadOnly, QueueError, RedriveError, Redriver, StreamRedriver, every_page,
 };
 use std::path::Path;
+
+/// Letters of one page.
+pub const PAGE: usize = 1000;
 
 /// The queue: that of a running pipeline, with --data-dir alone that of a data directory which nobody uses, or with
 /// --queue-url one on AWS
@@ -113,6 +115,18 @@ impl Queue {
         }
     }
 
+    /// How many letters match, by looking at each.
+    pub async fn count(&self, filter: &Filter) -> Result<u64, QueueError> {
+        let mut letters = 0;
+        let request = PageRequest { filter: filter.clone(), limit: PAGE, ..PageRequest::default() };
+        let look = |page: Vec<Letter>| -> Result<(), QueueError> {
+            letters += page.len() as u64;
+            Ok(())
+        };
+        every_page(self, request, look).await?;
+        Ok(letters)
+    }
+
     /// About how many letters there are, where that is known without looking at each.
     pub fn about(&self) -> Option<u64> {
         match self {
@@ -125,7 +139,7 @@ impl Queue {
 impl DeadLetters for Queue {
     async fn page(&self, request: &PageRequest) -> Result<Page, QueueError> {
         match self {
-            Queue::Directory(storage) => OnDisk(storage.dead_letters()).page(request).await,
+            Queue::Directory(storage) => storage.dead_letters().page(request).await,
             Queue::Endpoint(http) => http.page(request).await,
             Queue::Aws(on_aws) => on_aws.page(request).await,
         }
@@ -133,7 +147,7 @@ impl DeadLetters for Queue {
 
     async fn release(&self, receipts: Vec<String>) -> Result<(), QueueError> {
         match self {
-            Queue::Directory(storage) => OnDisk(storage.dead_letters()).release(receipts).await,
+            Queue::Directory(storage) => storage.dead_letters().release(receipts).await,
             Queue::Endpoint(http) => http.release(receipts).await,
             Queue::Aws(on_aws) => on_aws.release(receipts).await,
         }
@@ -141,7 +155,7 @@ impl DeadLetters for Queue {
 
     async fn delete(&self, receipts: Vec<String>) -> Result<u64, QueueError> {
         match self {
-            Queue::Directory(storage) => OnDisk(storage.dead_letters()).delete(receipts).await,
+            Queue::Directory(storage) => storage.dead_letters().delete(receipts).await,
             Queue::Endpoint(http) => http.delete(receipts).await,
             Queue::Aws(on_aws) => on_aws.delete(receipts).await,
         }
@@ -152,8 +166,8 @@ impl Redriver for Queue {
     async fn redrive(&self, letters: Vec<Outgoing>) -> Vec<Result<(), RedriveError>> {
         match self {
             Queue::Directory(storage) => {
-                let redriver = StreamRedriver { queue: OnDisk(storage.dead_letters()), stream: storage.stream() };
-                redriver.redrive(letters).await
+                let (queue, stream) = (&storage.dead_letters(), &storage.stream());
+                StreamRedriver { queue, stream }.redrive(letters).await
             }
             Queue::Endpoint(http) => http.redrive(letters).await,
             Queue::Aws(on_aws) => on_aws.redrive(letters).await,

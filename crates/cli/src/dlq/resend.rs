@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use ports::SystemClock;
 use redrive::{
-    Assignment, Letter, Observer, Outcome, RedriveError, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines,
+    Assignment, Letter, LetterOutcome, Observer, Outcome, Repairs, Run, RunOptions, Tally, parse_csv, parse_json_lines,
     printable_line,
 };
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub struct RedriveArgs {
     /// Set a member of every letter that is sent, such as value=12.5 or device_id=kitchen; may be given several times
     #[arg(long, value_name = "MEMBER=VALUE", value_parser = Assignment::parse)]
     set: Vec<Assignment>,
-    /// Mended bodies: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
+    /// New bodies: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
     #[arg(long, value_name = "FILE")]
     map_file: Option<PathBuf>,
     /// Send conflicting_duplicate and late too, which would only come back; naming one as --reason does so as well
@@ -56,12 +56,12 @@ pub struct RedriveArgs {
     all_reasons: bool,
 }
 
-/// Send the dead letters of a mended export again; without --apply, say what would happen to each
+/// Send the dead letters of an edited export again; without --apply, say what would happen to each
 #[derive(clap::Args)]
 pub struct ImportArgs {
     #[command(flatten)]
     pub(super) sending: SendingArgs,
-    /// The export, mended: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
+    /// The edited export: JSON Lines of {"id","body"}, or CSV (.csv) with the columns id and body
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -77,14 +77,14 @@ fn rate(text: &str) -> Result<f64, String> {
 pub async fn redrive(queue: &Queue, args: RedriveArgs) -> Result<ExitCode> {
     let filter = args.filter.filter(&args.id);
     if !args.set.is_empty() && !filter.is_narrow() {
-        bail!("--set changes every letter that it meets: name them with --id, --reason, --device or --since");
+        bail!("--set changes every letter that it meets: name them with --id, --reason, --device, --since or --text");
     }
     let bodies = match &args.map_file {
         Some(file) => repairs_in(file)?.bodies(),
         None => Default::default(),
     };
     let options = RunOptions {
-        // Who names a reason means its letters.
+        // A reason that is named means its letters.
         returning_too: args.all_reasons || filter.reason.is_some(),
         filter,
         repairs: Repairs { assignments: args.set, bodies },
@@ -93,7 +93,7 @@ pub async fn redrive(queue: &Queue, args: RedriveArgs) -> Result<ExitCode> {
     send(queue, options, &args.sending).await
 }
 
-/// Redrives the letters of a file, with the bodies that stand there.
+/// Redrives the letters of a file, with the bodies in it.
 pub async fn import(queue: &Queue, args: ImportArgs) -> Result<ExitCode> {
     let file = repairs_in(&args.file)?;
     let wanted = file.letters.len() as u64;
@@ -207,37 +207,25 @@ impl Report {
 impl Observer for Report {
     fn outcome(&mut self, letter: &Letter, outcome: &Outcome) {
         self.bar.inc(1);
-        let (action, readings, why) = match outcome {
-            Outcome::WouldSend(readings) => ("send", Some(*readings), None),
-            Outcome::Sent(readings) => ("sent", Some(*readings), None),
-            Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
-            Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
-            Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
-            Outcome::Gone => ("gone", None, Some(RedriveError::Gone.to_string())),
-            Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
-        };
-        self.sent += u64::from(action == "sent");
-        let (id, reason) = (letter.id(), letter.reason().as_str());
+        self.sent += u64::from(matches!(outcome, Outcome::Sent(_)));
         if self.format == Format::Table && self.is_left_out(outcome) {
             return;
         }
+        let told = LetterOutcome::new(letter, outcome);
         let line = match self.format {
-            Format::Json => {
-                let device = letter.device_id();
-                let line = serde_json::json!({"id": id, "reason": reason, "device_id": device, "action": action,
-                    "readings": readings, "why": why});
-                line.to_string()
-            }
+            // Texts and numbers always have a JSON form.
+            Format::Json => serde_json::to_string(&told).unwrap_or_default(),
             Format::Table => {
-                let what = why.unwrap_or_else(|| match readings {
+                let what = told.why.unwrap_or_else(|| match told.readings {
                     Some(1) => "1 reading".to_owned(),
                     readings => format!("{} readings", readings.unwrap_or(0)),
                 });
-                let device = letter.device_id().unwrap_or("–");
-                [id, reason, device, &format!("{action}: {what}")].map(printable_line).join("  ")
+                let device = told.device_id.as_deref().unwrap_or("–");
+                let what = format!("{}: {what}", told.action.as_str());
+                [&told.id, &told.reason, device, &what].map(printable_line).join("  ")
             }
         };
-        // Where nobody reads any more, the exit code still tells.
+        // If nobody reads any more, the exit code still says it.
         self.bar.suspend(|| {
             let _ = print(&(line + "\n"));
         });

@@ -1,19 +1,17 @@
 //! `dlq summary` and `dlq list`.
 
 use super::filters::FilterArgs;
-use super::queue::{Queue, QueueArgs};
+use super::queue::{PAGE, Queue, QueueArgs};
 use crate::output::{Format, print};
 use anyhow::{Context, Result};
 use ports::{Clock as _, SystemClock};
-use redrive::{Counting, DeadLetters, Letter, PageRequest, Summary, printable_line};
+use redrive::{Counting, DeadLetters as _, Letter, PageRequest, Summary, every_page, printable_line};
 use std::process::ExitCode;
 use telemetry::Timestamp;
 
-/// Letters looked at at once.
-pub(super) const PAGE: usize = 1000;
 /// The most characters of a detail in a table.
 const DETAIL_CHARS: usize = 100;
-/// What stands where there is nothing.
+/// What a cell without a value shows.
 const NONE: &str = "–";
 
 /// Count dead letters by reason, age and device
@@ -46,16 +44,12 @@ pub struct ListArgs {
 /// Prints the summary.
 pub async fn summary(queue: &Queue, args: SummaryArgs) -> Result<ExitCode> {
     let (mut counting, now) = (Counting::default(), SystemClock.now());
-    let mut request = PageRequest { filter: args.filter.filter(&[]), limit: PAGE, ..PageRequest::default() };
-    loop {
-        let page = queue.page(&request).await?;
-        page.letters.iter().for_each(|held| counting.add(&held.letter, now));
-        queue.release(page.letters.into_iter().map(|held| held.receipt).collect()).await?;
-        match page.next {
-            Some(next) => request.after = Some(next),
-            None => break,
-        }
-    }
+    let request = PageRequest { filter: args.filter.filter(&[]), limit: PAGE, ..PageRequest::default() };
+    let look = |letters: Vec<Letter>| -> Result<()> {
+        letters.iter().for_each(|letter| counting.add(letter, now));
+        Ok(())
+    };
+    every_page(queue, request, look).await?;
     let summary = counting.finish();
     let text = match args.format {
         Format::Table => summary_text(&summary),
@@ -99,7 +93,7 @@ pub async fn list(queue: &Queue, args: ListArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Letters of an array, one a line; the array is closed elsewhere.
+/// Letters of an array, one a line; the caller closes the array.
 fn json_lines(letters: &[Letter], first: bool) -> Result<String> {
     let mut text = String::new();
     for (place, letter) in letters.iter().enumerate() {

@@ -1,10 +1,13 @@
-//! What waits while a backup is made.
+//! A backup, and what waits for it.
 
+use embedded::{Backup, BackupError, EmbeddedStorage};
+use ports::{BackupProgress, BackupStage, BackupSummary};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{Mutex, RwLock};
 
-/// Locks that a backup takes in the way of work that would take something from under it. A backup that ends, however it
-/// ends, lets go of them.
+/// Locks that a backup takes to stop work that would remove something it copies. They are released when it ends, however it
+/// ends.
 #[derive(Clone, Default)]
 pub struct Holds {
     /// Shared by trimming and merging; the backup's for as long as it copies.
@@ -13,12 +16,32 @@ pub struct Holds {
     pub curating: Arc<Mutex<()>>,
 }
 
+/// Copies `storage` to `target`, while trimming, merging and curating wait as long as each has to. Blocking.
+pub fn copy(
+    storage: &EmbeddedStorage,
+    target: &Path,
+    holds: &Holds,
+    progress: &dyn Fn(BackupProgress) -> bool,
+) -> Result<BackupSummary, BackupError> {
+    let mut backup = Backup::begin(storage, target, progress)?;
+    progress(BackupProgress { stage: BackupStage::Waiting, position: 0, total: 0 });
+    let upkeep = holds.upkeep.blocking_write();
+    {
+        let _curating = holds.curating.blocking_lock();
+        backup.copy_statistics()?;
+    }
+    backup.copy_stream()?;
+    backup.copy_archive()?;
+    drop(upkeep);
+    backup.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{background, curated, merging};
     use super::*;
     use curator::ParquetDelivery;
-    use embedded::{ArchiveLimits, EmbeddedStorage, Options};
+    use embedded::{ArchiveLimits, Options};
     use ports::contract::statistics_store::bare_attributes;
     use ports::{
         ArchiveFolder as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _,

@@ -24,7 +24,7 @@ use embedded::{EmbeddedStorage, OpenError, Options};
 use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, NoDestination};
 use function::AggregatorFunction;
 use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, Limits, ObservedStatisticsStore, RecentActivity};
-pub use holds::Holds;
+pub use holds::{Holds, copy};
 use ports::SystemClock;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

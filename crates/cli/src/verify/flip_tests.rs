@@ -12,7 +12,7 @@
 use super::check;
 use aggregator::{Aggregator, Settings};
 use curator::{HistoryQuery, ParquetDelivery, device_history};
-use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, FileArchive, OpenError, Options};
+use embedded::{ArchiveLimits, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
 use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
@@ -21,6 +21,7 @@ use ports::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use redrive::{DeadLetters as _, Intent, Intents as _, PageRequest};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
@@ -125,12 +126,16 @@ async fn fill(folder: &Path, clock: &Arc<SetClock>) {
     put(&storage, DEVICES[2], 400, 5).await;
     process(&storage, clock).await;
     put(&storage, DEVICES[3], 400, 5).await;
-    let letters = storage.dead_letters().list(None, 1000, DeadLetterFilter::default()).await.unwrap().letters;
+    let letters = storage.dead_letters().page(&letters()).await.unwrap().letters;
     assert!(letters.len() > 3);
-    assert!(storage.dead_letters().delete(&letters[0].id).await.unwrap());
-    storage.dead_letters().note_intents(vec![(letters[1].id.clone(), [7; 16])]).await.unwrap();
+    assert_eq!(storage.dead_letters().delete(vec![letters[0].receipt.clone()]).await.unwrap(), 1);
+    storage.dead_letters().note(vec![Intent { id: letters[1].receipt.clone(), form: [7; 16] }]).await.unwrap();
     storage.close().await;
     fs::write(folder.join("api-key"), format!("{}\n", "0123456789abcdef".repeat(2))).unwrap();
+}
+
+fn letters() -> PageRequest {
+    PageRequest { limit: 1000, ..PageRequest::default() }
 }
 
 /// Everything that a running `up` reads, each as a text: the answer, or the error.
@@ -156,7 +161,7 @@ async fn read_all(storage: &EmbeddedStorage, folder: &Path) -> BTreeMap<String, 
         add(format!("records of {}", shard.id), text(records));
         add(format!("checkpoint of {}", shard.id), text(storage.checkpoints().load(&shard.id).await));
     }
-    add("letters".to_owned(), text(storage.dead_letters().list(None, 1000, DeadLetterFilter::default()).await));
+    add("letters".to_owned(), text(storage.dead_letters().page(&letters()).await));
     for key in archive.list("raw/", None, 1000).await.unwrap() {
         let bytes = archive.get(&key).await.unwrap().unwrap();
         let mut lines = Vec::new();

@@ -1,8 +1,9 @@
-//! Dead letters of every reason: listed, shown, mended, sent again and counted, with the real binary on one machine.
+//! Dead letters of every reason: listed, shown, fixed, sent again and counted, with the real binary on one machine.
 
 use crate::support::{Expected, Pipeline, assert_reconciled, streamgauge};
 use embedded::{EmbeddedStorage, Options};
 use ports::{DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, StatisticsItem, StatisticsStore};
+use redrive::{Intent, Intents as _};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -136,7 +137,7 @@ fn one_of_every_reason(directory: &Path) -> (Pipeline, StatisticsItem) {
 }
 
 #[test]
-fn every_reason_is_listed_shown_mended_and_counted() {
+fn every_reason_is_listed_shown_fixed_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let (up, good) = one_of_every_reason(directory.path());
 
@@ -171,10 +172,10 @@ fn every_reason_is_listed_shown_mended_and_counted() {
     }
     assert_eq!(dlq(&up, &["show", "no-such-letter"]).code, 1);
 
-    mend_and_send_all(up, directory.path(), good);
+    fix_and_send_all(up, directory.path(), good);
 }
 
-fn mend_and_send_all(up: Pipeline, directory: &Path, good: StatisticsItem) {
+fn fix_and_send_all(up: Pipeline, directory: &Path, good: StatisticsItem) {
     // The broken device's state is restored first: else its letter would come back.
     assert!(up.terminate().success());
     replace_state(directory, "broken", |item| StatisticsItem { revision: item.revision, ..good.clone() });
@@ -184,14 +185,14 @@ fn mend_and_send_all(up: Pipeline, directory: &Path, good: StatisticsItem) {
     let dry = dlq(&up, &["redrive"]);
     assert_eq!(dry.code, 1, "not all would go");
     for (reason, what) in [
-        ("malformed_json", "refuse: needs mending: the body is not UTF-8"),
-        ("invalid_reading", "refuse: needs mending: `value`"),
+        ("malformed_json", "refuse: must be fixed: the body is not UTF-8"),
+        ("invalid_reading", "refuse: must be fixed: `value`"),
         ("future_timestamp", "skip: `timestamp`"),
         ("conflicting_duplicate", "skip: would only come back"),
         ("partition_key_mismatch", "send: 1 reading"),
         ("late", "skip: would only come back"),
         ("corrupt_state", "send: 1 reading"),
-        ("bad_aggregate", "refuse: needs mending"),
+        ("bad_aggregate", "refuse: must be fixed"),
     ] {
         let line = dry.out.lines().find(|line| line.contains(&format!("  {reason}  "))).expect(reason);
         assert!(line.contains(what), "{line}");
@@ -213,8 +214,8 @@ fn mend_and_send_all(up: Pipeline, directory: &Path, good: StatisticsItem) {
     set("conflicting_duplicate", "event_id=second");
     // Asked for by its reason.
     dlq(&up, &["redrive", "--apply", "--reason", "late"]).ok();
-    // Mended by hand, each by its id.
-    let map = directory.join("mended.jsonl");
+    // Fixed by hand, each by its id.
+    let map = directory.join("fixed.jsonl");
     let line = |reason: &str, body: String| format!("{{\"id\":\"{}\",\"body\":{body}}}\n", id_of(&up, reason));
     let batch = format!("{{\"readings\":[{},{}]}}", body("steady", 6, "60"), body("other", 1, "1"));
     let lines = line("malformed_json", body("steady", 7, "70")) + &line("bad_aggregate", batch);
@@ -315,7 +316,7 @@ fn a_redrive_killed_at_any_moment_is_run_again_and_counts_nothing_twice() {
 }
 
 #[test]
-fn an_export_is_mended_by_hand_and_imported() {
+fn an_export_is_edited_by_hand_and_imported() {
     let directory = tempfile::tempdir().unwrap();
     let up = Pipeline::start(directory.path(), &["--port", "0"]);
     put(&up, "d", body("d", 1, "\"1,5\"").as_bytes());
@@ -327,16 +328,16 @@ fn an_export_is_mended_by_hand_and_imported() {
     dlq(&up, &["export", file]).ok();
     assert_eq!(dlq(&up, &["export", file]).code, 2, "a file that is there is left alone");
     assert_eq!(dlq(&up, &["summary", "--format", "json"]).json()["letters"], 3, "exporting changes nothing");
-    assert_eq!(dlq(&up, &["import", file]).code, 1, "nothing is mended yet");
+    assert_eq!(dlq(&up, &["import", file]).code, 1, "nothing is edited yet");
 
     let text = std::fs::read_to_string(file).unwrap();
-    let mended = text.replace(
+    let changed = text.replace(
         "\"body\":{\"device_id\":\"d\",\"timestamp\":\"2026-01-01T00:00:01Z\",\"value\":\"1,5\"}",
         &format!("\"body\":{}", body("d", 1, "1.5")),
     );
-    assert_ne!(mended, text);
-    let text = mended.replace("Z\\\" \\\"value", "Z\\\", \\\"value");
-    assert_ne!(mended, text);
+    assert_ne!(changed, text);
+    let text = changed.replace("Z\\\" \\\"value", "Z\\\", \\\"value");
+    assert_ne!(changed, text);
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains("\"body\":null")).collect();
     assert_eq!(lines.len(), 2);
     std::fs::write(file, lines.join("\n")).unwrap();
@@ -390,7 +391,7 @@ fn another_form_of_a_letter_that_may_have_been_sent_is_refused() {
     // As a run leaves it that was killed after it had put the record.
     runtime().block_on(async {
         let storage = EmbeddedStorage::open(directory.path(), Options::default()).unwrap();
-        storage.dead_letters().note_intents(vec![(id.clone(), [7; 16])]).await.unwrap();
+        storage.dead_letters().note(vec![Intent { id: id.clone(), form: [7; 16] }]).await.unwrap();
         storage.close().await;
     });
     let refused = dlq_in(directory.path(), &["redrive", "--apply", "--id", &id, "--set", "value=2"]);
@@ -410,17 +411,17 @@ fn the_pipeline_itself_refuses_what_would_only_come_back() {
     let before = up.settled();
     let id = id_of(&up, "malformed_json");
     let redrive = |id: &str, body: &str| {
-        let (status, answer) = up.post("/dead-letters/redrive", &json!({"letters": [{"id": id, "bodies": [body]}]}));
-        assert_eq!((status, &answer["redriven"]), (200, &json!(0)), "{answer}");
-        answer["failed"][0].clone()
+        let (status, answer) = up.post("/dead-letters/redrive", &json!({"ids": [id], "bodies": {id: body}}));
+        assert_eq!((status, &answer["totals"]["sent"]), (200, &json!(0)), "{answer}");
+        answer["letters"][0].clone()
     };
     let failed = redrive(&id, "{}");
     assert!(
-        failed["error"].as_str().unwrap().contains("`device_id`: is missing") && failed["passing"] == false,
+        failed["why"].as_str().unwrap().contains("`device_id`: is missing") && failed["action"] == "refuse",
         "{failed}"
     );
-    assert!(redrive(&id, &body("d", 1, "1").replace("2026", "2999"))["error"].as_str().unwrap().contains("ahead"));
-    assert_eq!(redrive("no-such-letter", &body("d", 1, "1"))["gone"], true);
+    assert!(redrive(&id, &body("d", 1, "1").replace("2026", "2999"))["why"].as_str().unwrap().contains("ahead"));
+    assert_eq!(redrive("no-such-letter", &body("d", 1, "1")), Value::Null, "what is not there is not met");
     assert_eq!(up.settled(), before);
     let (status, answer) = up.post("/dead-letters/delete", &json!({"ids": [id, "no-such-letter"]}));
     assert_eq!((status, &answer["deleted"]), (200, &json!(1)));
@@ -466,16 +467,14 @@ fn a_record_of_many_bad_readings_is_one_letter_and_goes_whole() {
     let shown = dlq(&up, &["show", &id]).ok();
     assert!(shown.contains("readings        501 malformed_json, 5 partition_key_mismatch\n"), "{shown}");
 
-    let mended = dlq(&up, &["redrive", "--id", &id, "--set", "value=1"]);
-    assert!(mended.code == 1 && mended.out.contains("refuse: is a whole record"), "{}", mended.out);
+    let changed = dlq(&up, &["redrive", "--id", &id, "--set", "value=1"]);
+    assert!(changed.code == 1 && changed.out.contains("refuse: is a whole record"), "{}", changed.out);
     assert!(dlq(&up, &["redrive"]).ok().contains("send: 506 readings"));
-    let bodies = json!({"letters": [{"id": id, "bodies": []}]});
-    assert_eq!(up.post("/dead-letters/redrive", &bodies).0, 400);
-    let one = json!({"letters": [{"id": id, "bodies": [body("d", 1, "1")]}]});
+    let one = json!({"ids": [id], "bodies": {id.as_str(): body("d", 1, "1")}});
     let (_, answer) = up.post("/dead-letters/redrive", &one);
-    assert!(answer.to_string().contains("without bodies"), "{answer}");
+    assert!(answer.to_string().contains("cannot be changed here"), "{answer}");
     assert_eq!(id_of(&up, "malformed_json"), id, "a letter of many readings is not deleted for one");
-    let (status, answer) = up.post("/dead-letters/apply", &json!({"ids": [id]}));
+    let (status, answer) = up.post("/dead-letters/redrive", &json!({"ids": [id]}));
     assert_eq!((status, &answer["letters"][0]["action"]), (200, &json!("sent")), "{answer}");
 
     let accounts = up.settled();
@@ -484,7 +483,7 @@ fn a_record_of_many_bad_readings_is_one_letter_and_goes_whole() {
     let again = letters(&up, &[]);
     assert_eq!(again.len(), 1, "what cannot be counted is one letter again");
     assert_eq!(again[0]["readings_by_reason"], json!({"malformed_json": 501}));
-    assert!(dlq(&up, &["redrive"]).out.contains("refuse: needs mending: 501 of the record's 506 readings"));
+    assert!(dlq(&up, &["redrive"]).out.contains("refuse: must be fixed: 501 of the record's 506 readings"));
     assert!(up.terminate().success());
     let checked = streamgauge().args(["verify", "--data-dir"]).arg(directory.path()).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));

@@ -3,6 +3,7 @@
 use crate::dlq::{Said, dlq, dlq_in, put, runtime};
 use crate::support::{Pipeline, assert_reconciled, streamgauge};
 use embedded::{EmbeddedStorage, Options};
+use redrive::{Intent, Intents as _};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -81,7 +82,7 @@ fn a_redrive_beside_the_pages_reports_no_failure() {
     let slow = slow_redrive(&up, &[]);
     let mut selection = json!({});
     loop {
-        let (status, answer) = up.post("/dead-letters/apply", &selection);
+        let (status, answer) = up.post("/dead-letters/redrive", &selection);
         assert_eq!((status, &answer["totals"]["failed"]), (200, &json!(0)), "{answer}");
         match &answer["next"] {
             Value::Null => break,
@@ -115,7 +116,7 @@ fn note_another_form(directory: &Path) {
     let ids = list.as_array().unwrap().iter().map(|letter| letter["id"].as_str().unwrap().to_owned());
     runtime().block_on(async {
         let storage = EmbeddedStorage::open(directory, Options::default()).unwrap();
-        storage.dead_letters().note_intents(ids.map(|id| (id, [7; 16])).collect()).await.unwrap();
+        storage.dead_letters().note(ids.map(|id| Intent { id, form: [7; 16] }).collect()).await.unwrap();
         storage.close().await;
     });
 }

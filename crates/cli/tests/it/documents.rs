@@ -197,7 +197,7 @@ fn every_reason_of_a_dead_letter_has_a_runbook_with_commands_of_its_own() {
     for reason in redrive::ReasonCode::all() {
         let section = sections.iter().find(|section| section.heading == reason.as_str());
         let section = section.unwrap_or_else(|| panic!("docs/operations.md has no section for {reason}"));
-        // What is mended by hand is shown with that.
+        // What is fixed by hand is shown with that.
         let is_named = |commands: &[String]| commands.iter().any(|command| command.contains(reason.as_str()));
         let is_imported = section.commands.iter().any(|command| command.contains("dlq import"));
         assert!(is_named(&section.commands) || is_named(&sections[0].commands) || is_imported, "{reason}");

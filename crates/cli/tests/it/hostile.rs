@@ -266,12 +266,12 @@ fn nothing_hostile_reaches_the_terminal_in_any_command_and_format() {
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["payload_base64"], letter["payload_base64"]);
     }
-    mend(&up, directory.path(), &letters);
-    assert_eq!(up.settled(), accounts, "looking and failing to mend change nothing");
+    fix(&up, directory.path(), &letters);
+    assert_eq!(up.settled(), accounts, "looking and failing to fix change nothing");
 }
 
 /// What sends, or would: dry runs, sets and files; nothing of it can go.
-fn mend(up: &Pipeline, folder: &std::path::Path, letters: &[Value]) {
+fn fix(up: &Pipeline, folder: &std::path::Path, letters: &[Value]) {
     for arguments in [&["redrive"][..], &["redrive", "--format", "json"]] {
         let (code, said) = dlq(up, arguments);
         assert_eq!(code, 1);
@@ -294,7 +294,7 @@ fn mend(up: &Pipeline, folder: &std::path::Path, letters: &[Value]) {
     dlq(up, &["import", export, "--format", "json"]);
     // Files that are no export.
     for (place, case) in torture().into_iter().enumerate().step_by(7) {
-        for name in ["mend.jsonl", "mend.csv"] {
+        for name in ["fix.jsonl", "fix.csv"] {
             let file = folder.join(name);
             let body = serde_json::to_string(&String::from_utf8_lossy(&case)).unwrap();
             let good = format!("{{\"id\":{},\"body\":{body}}}\n", letters[place]["id"]);

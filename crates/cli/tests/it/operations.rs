@@ -1,4 +1,4 @@
-//! "An operator who has only docs/operations.md finds, mends and redrives a week's failures": on one machine.
+//! "An operator who has only docs/operations.md finds, fixes and redrives a week's failures": on one machine.
 
 use crate::support::runbook::Shell;
 use crate::support::week::{Place, follow_the_runbook};
@@ -117,7 +117,7 @@ impl Place for OneMachine {
 }
 
 #[test]
-fn an_operator_who_has_only_the_runbook_mends_a_weeks_failures() {
+fn an_operator_who_has_only_the_runbook_fixes_a_weeks_failures() {
     let directory = tempfile::tempdir().unwrap();
     let mut machine = OneMachine::new(directory.path());
     // In the place of the defaults, which are another port and the folder where the command is run.

@@ -1,11 +1,12 @@
 //! What has to hold after each start, and at the end.
 
 use super::world::{World, name_of, names_in};
+use crate::EmbeddedStorage;
 use crate::shards::sequence_u64;
-use crate::{DeadLetterFilter, EmbeddedStorage};
 use flate2::read::GzDecoder;
 use ports::contract::statistics_store::{keys_starting_with, whole_ledger};
 use ports::{Archive as _, Checkpoints as _, DeadLetter, EventStream as _, Position};
+use redrive::{DeadLetters as _, PageRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
@@ -96,8 +97,9 @@ impl World {
             // What was begun before the crash is now known.
             self.known().revisions.insert(device.as_str().to_owned(), item.revision);
         }
-        let letters = storage.dead_letters().list(None, usize::MAX, DeadLetterFilter::default()).await.expect("a list");
-        stored.letters.extend(letters.letters.into_iter().map(|letter| (letter.id, letter.detail)));
+        let all = PageRequest { limit: usize::MAX, ..PageRequest::default() };
+        let page = storage.dead_letters().page(&all).await.expect("a page");
+        stored.letters.extend(page.letters.into_iter().map(|held| (held.receipt, held.letter.detail())));
         stored
     }
 

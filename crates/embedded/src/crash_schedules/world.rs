@@ -11,6 +11,7 @@ use ports::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use redrive::DeadLetters as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -356,7 +357,7 @@ impl World {
             known.deleting.insert(id.clone());
         }
         self.tell(format!("delete letter {id}"));
-        self.answer(storage.dead_letters().delete(&id).await)?;
+        self.answer(storage.dead_letters().delete(vec![id.clone()]).await)?;
         self.known().deleted.insert(id);
         Ok(())
     }

@@ -6,6 +6,7 @@ use ports::{
     Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, Position, SequenceNumber,
     StatisticsAttributes, StatisticsItem, StatisticsStore, StreamEntry,
 };
+use redrive::{DeadLetters as _, PageRequest};
 use std::time::Duration;
 use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
 
@@ -72,11 +73,12 @@ async fn what_is_accepted_is_pending_then_counted_duplicate_or_dead_through_rest
     assert_eq!(expected.dead_letters.get(&RejectReason::MalformedJson), Some(&1));
     assert_eq!(expected.backlog_age, Duration::ZERO);
 
-    assert!(storage.dead_letters().delete(&letter(4).id).await.expect("deleted"));
+    assert_eq!(storage.dead_letters().delete(vec![letter(4).id]).await.expect("deleted"), 1);
     drop((stream, statistics, storage));
     let storage = EmbeddedStorage::open(folder.path(), options()).expect("the same directory");
     assert!(storage.dead_letters().send(vec![letter(4)]).await.iter().all(Result::is_ok));
-    assert_eq!(storage.dead_letters().get(&letter(4).id).await.expect("a look"), None);
+    let one = PageRequest { limit: 1, ..PageRequest::default() };
+    assert_eq!(storage.dead_letters().page(&one).await.expect("a page").letters, []);
     assert_eq!(storage.accounting().await.expect("an account"), expected);
 
     // Trimmed records stay in the account.
@@ -132,7 +134,7 @@ async fn a_letter_of_a_whole_record_accounts_for_its_readings() {
     let expected =
         [(RejectReason::MalformedJson, 1), (RejectReason::InvalidReading, 3), (RejectReason::Late, 6)].into();
     assert_eq!((account.accepted, account.duplicates, &account.dead_letters), (10, 0, &expected));
-    assert!(storage.dead_letters().delete(&whole.id).await.expect("deleted"));
+    assert_eq!(storage.dead_letters().delete(vec![whole.id]).await.expect("deleted"), 1);
     assert_eq!(storage.accounting().await.expect("an account"), account);
     storage.close().await;
     let checked = embedded::verify(folder.path(), &mut |_, _, _| Vec::new()).expect("checked");

@@ -52,8 +52,9 @@ mod archive {
 }
 
 mod dead_letter_queue {
-    use embedded::{DeadLetterFilter, EmbeddedDeadLetterQueue};
+    use embedded::EmbeddedDeadLetterQueue;
     use ports::DeadLetter;
+    use redrive::{Letter, PageRequest, QueueError, every_page};
 
     async fn make() -> (EmbeddedDeadLetterQueue, super::Guard) {
         let (storage, guard) = super::storage();
@@ -63,15 +64,16 @@ mod dead_letter_queue {
     /// Every letter, in small pages.
     async fn received(queue: &EmbeddedDeadLetterQueue) -> Vec<DeadLetter> {
         let mut letters = Vec::new();
-        let mut after = None;
-        loop {
-            let page = queue.list(after.as_deref(), 10, DeadLetterFilter::default()).await.expect("a page");
-            letters.extend(page.letters);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return letters,
-            }
-        }
+        let ten = PageRequest { limit: 10, ..PageRequest::default() };
+        let look = |page: Vec<Letter>| -> Result<(), QueueError> {
+            letters.extend(page.into_iter().filter_map(|letter| match letter {
+                Letter::Rejected(letter) => Some(letter),
+                _ => None,
+            }));
+            Ok(())
+        };
+        every_page(queue, ten, look).await.expect("every page");
+        letters
     }
 
     ports::dead_letter_queue_contract!(make, received);

@@ -3,13 +3,14 @@
 //! The test runs itself as the process that is killed: with [`DIRECTORY`] set, the test `works_until_it_is_killed`
 //! works in that directory and prints a line for every acknowledgement it got.
 
-use embedded::{ArchiveLimits, DeadLetterFilter, EmbeddedStorage, Options};
+use embedded::{ArchiveLimits, EmbeddedStorage, Options};
 use flate2::read::GzDecoder;
 use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
     Archive, Checkpoints, DeadLetter, DeadLetterOrigin, DeadLetterQueue, DeviceWrite, EventStream, LedgerPageItem,
     Position, StatisticsItem, StatisticsStore, StreamEntry,
 };
+use redrive::{DeadLetters as _, PageRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -166,8 +167,9 @@ impl Acknowledged {
         let account = storage.accounting().await.expect("an account");
         assert_eq!(account.counted, counted);
         assert_eq!(account.accepted, stored.len() as u64);
-        let letters = storage.dead_letters().list(None, usize::MAX, DeadLetterFilter::default()).await.expect("a list");
-        let letters: BTreeSet<_> = letters.letters.into_iter().map(|letter| letter.id).collect();
+        let all = PageRequest { limit: usize::MAX, ..PageRequest::default() };
+        let page = storage.dead_letters().page(&all).await.expect("a page");
+        let letters: BTreeSet<_> = page.letters.into_iter().map(|held| held.receipt).collect();
         assert!(letters.is_superset(&self.letters));
         assert_eq!(account.dead_letters.values().sum::<u64>(), letters.len() as u64);
     }

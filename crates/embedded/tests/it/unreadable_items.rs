@@ -1,6 +1,6 @@
 //! Items and pages that cannot be read: damaged ones, and those of a newer version.
 
-use embedded::{DeadLetterFilter, EmbeddedStatisticsStore, EmbeddedStorage, Options};
+use embedded::{EmbeddedStatisticsStore, EmbeddedStorage, Options};
 use ports::contract::statistics_store::bare_attributes;
 use ports::contract::statistics_store::keys_starting_with;
 use ports::{
@@ -8,6 +8,7 @@ use ports::{
     StatisticsItem, StatisticsStore as _, StoreError, WriteError,
 };
 use redb::{ReadableTable as _, TableDefinition};
+use redrive::{DeadLetters as _, Filter, PageRequest};
 use std::path::Path;
 use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
 
@@ -150,11 +151,14 @@ async fn an_unreadable_dead_letter_fails_no_list() {
     drop(database);
 
     let storage = storage_with(folder.path(), &[], &[]).await;
-    let page = storage.dead_letters().list(None, 10, DeadLetterFilter::default()).await.expect("a list");
-    let mut listed: Vec<String> = page.letters.into_iter().map(|letter| letter.id).collect();
+    let ten = PageRequest { limit: 10, ..PageRequest::default() };
+    let page = storage.dead_letters().page(&ten).await.expect("a page");
+    let mut listed: Vec<String> = page.letters.into_iter().map(|held| held.receipt).collect();
     listed.sort_unstable();
     let mut expected = vec![ids[0].clone(), ids[2].clone()];
     expected.sort_unstable();
     assert_eq!((listed, page.next), (expected, None));
-    assert!(storage.dead_letters().get(&ids[1]).await.is_err(), "asked for by its id, it is an error");
+    let filter = Filter { ids: vec![ids[1].clone()], ..Filter::default() };
+    let by_id = PageRequest { filter, ..ten };
+    assert!(storage.dead_letters().page(&by_id).await.is_err(), "asked for by its id, it is an error");
 }

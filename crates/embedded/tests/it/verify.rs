@@ -7,6 +7,7 @@ use ports::{
     LedgerPageItem, StatisticsItem, StatisticsStore as _, StreamEntry,
 };
 use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
+use redrive::{DeadLetters as _, Intent, Intents as _};
 use std::fs;
 use std::path::Path;
 use telemetry::{DeviceId, RejectReason, Rejection, Timestamp};
@@ -65,8 +66,8 @@ async fn fill(folder: &Path) -> EmbeddedStorage {
     storage.statistics().write(write()).await.expect("written");
     storage.dead_letters().send(vec![letter(1)]).await.remove(0).expect("sent");
     storage.dead_letters().send(vec![letter(2)]).await.remove(0).expect("sent");
-    assert!(storage.dead_letters().delete(&letter(2).id).await.expect("deleted"));
-    storage.dead_letters().note_intents(vec![(letter(1).id, [7; 16])]).await.expect("noted");
+    assert_eq!(storage.dead_letters().delete(vec![letter(2).id]).await.expect("deleted"), 1);
+    storage.dead_letters().note(vec![Intent { id: letter(1).id, form: [7; 16] }]).await.expect("noted");
     storage.checkpoints().save(&receipts[6].shard_id, receipts[6].sequence_number).await.expect("saved");
     storage.archive_raw(embedded::ArchiveLimits::default(), true).await.expect("archived");
     storage

@@ -15,11 +15,12 @@ pub(crate) use snapshot::SnapshotCache;
 use crate::answer::{Answer, Refusal, json};
 use crate::health::Health;
 use crate::reads::{Statistics, unavailable};
-use crate::{Accounting, DeadLetterQuery, Gateway, PipelineView};
+use crate::{Accounting, Gateway, PipelineView};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use overview::Overview;
 use ports::EventStream;
+use redrive::{DeadLetters as _, PageRequest};
 use serde::Serialize;
 use std::time::Instant;
 use table::TableQuery;
@@ -29,7 +30,7 @@ use table::TableQuery;
 struct State<'a> {
     health: Health,
     pipeline: Accounting,
-    /// Whether any dead letter stands in the queue: the accounts count all that there ever were.
+    /// Whether any dead letter is in the queue: the accounts count all that there ever were.
     letters_wait: bool,
     overview: &'a Overview,
     /// How many devices the search and the range leave.
@@ -48,8 +49,8 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     /// Gives the state that a query asks for to `use_it`.
     async fn with_state<T>(&self, query: &TableQuery, use_it: impl FnOnce(&State<'_>) -> T) -> Result<T, Refusal> {
         let pipeline = self.view.accounting().await.map_err(unavailable)?;
-        let one = DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() };
-        let letters_wait = !self.view.dead_letters(one).await.map_err(unavailable)?.dead_letters.is_empty();
+        let one = PageRequest { limit: 1, ..PageRequest::default() };
+        let letters_wait = !self.view.letters().page(&one).await.map_err(unavailable)?.letters.is_empty();
         // Counted before it is read: what is written meanwhile is read again.
         let writes = self.recent.writes();
         let snapshot = self.snapshots.get(&self.view, self.clock.as_ref(), writes).await.map_err(unavailable)?;

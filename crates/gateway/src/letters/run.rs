@@ -1,29 +1,27 @@
-//! Redriving from the dashboard's page: a preview, and the same done.
+//! Redriving: a preview, and the same done.
 //!
-//! Both are a [`Run`] of `consumers/redrive`, the one that `streamgauge dlq redrive` is: what the preview says of a
-//! letter is what the command says of it. One call works on one page of letters, oldest first, and names where the next
-//! call goes on, so that the page can show how far it has come, and can stop.
+//! Both are a [`Run`] of `consumers/redrive`, as `streamgauge dlq redrive` is: the preview says of a letter what the
+//! command says of it. One call works on one page of letters, oldest first, and its answer names where the next call
+//! continues, so that a client can show its progress, and can stop.
 
-use super::queue::ViewQueue;
-use super::{require_id, require_text};
+use super::{LETTERS_MAX, is_id, require_ids, require_text};
 use crate::answer::{Answer, Refusal, json};
 use crate::place::Incoming;
 use crate::reads::unavailable;
-use crate::{Gateway, PipelineView, ViewError};
+use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use ports::{Clock, EventStream};
+use ports::EventStream;
 use redrive::{
-    Assignment, Filter, Letter, Observer, Outcome, PayloadOnly, QueueError, ReasonCode, RedriveError, Repairs, Run,
-    RunOptions, Tally,
+    Assignment, Filter, Letter, LetterOutcome, Observer, Outcome, PayloadOnly, ReasonCode, Repairs, Run, RunOptions,
+    StreamRedriver, Tally,
 };
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 use telemetry::{DeviceId, RejectReason, Timestamp};
 
-/// The most ids of one call, and the most assignments.
-const IDS_MAX: usize = 1000;
+/// The most assignments of one call.
 const ASSIGNMENTS_MAX: usize = 16;
 
 /// Which letters, and what is changed of them; all conditions that are given must hold.
@@ -48,20 +46,9 @@ struct Selection {
     after: Option<String>,
 }
 
-/// What is there must say something: a condition that is `null` by mistake must not select every letter.
+/// A condition that is `null` by mistake must not select every letter.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// What became, or would become, of a letter.
-#[derive(Debug, Serialize)]
-struct LetterOutcome {
-    id: String,
-    reason: &'static str,
-    device_id: Option<String>,
-    action: &'static str,
-    readings: Option<u64>,
-    why: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -69,23 +56,7 @@ struct Outcomes(Vec<LetterOutcome>);
 
 impl Observer for Outcomes {
     fn outcome(&mut self, letter: &Letter, outcome: &Outcome) {
-        let (action, readings, why) = match outcome {
-            Outcome::WouldSend(readings) => ("send", Some(*readings), None),
-            Outcome::Sent(readings) => ("sent", Some(*readings), None),
-            Outcome::Skipped(why) => ("skip", None, Some(why.clone())),
-            Outcome::Refused(why) => ("refuse", None, Some(why.clone())),
-            Outcome::Lost(readings, why) => ("lost", Some(*readings), Some(why.clone())),
-            Outcome::Gone => ("gone", None, Some(RedriveError::Gone.to_string())),
-            Outcome::Failed(error) => ("failed", None, Some(error.to_string())),
-        };
-        self.0.push(LetterOutcome {
-            id: letter.id().to_owned(),
-            reason: letter.reason().as_str(),
-            device_id: letter.device_id().map(str::to_owned),
-            action,
-            readings,
-            why,
-        });
+        self.0.push(LetterOutcome::new(letter, outcome));
     }
 }
 
@@ -109,51 +80,34 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         let selection: Selection = self.document_of(head, body).await?;
         check(&selection)?;
         let now = self.clock.now();
-        // Letters that come after the first call are left for another run.
         let until = selection.until.map_or(now, |until| until.min(now));
         let options = options(&selection, until, self.future_tolerance_seconds)?;
-        let queue = ViewQueue::new(&self.view, selection.text.as_deref(), selection.after.as_deref());
-        let (mut outcomes, clock) = (Outcomes::default(), RunClock(self.clock.as_ref()));
-        let redriver = apply.then_some(&queue);
-        let run = Run { queue: &queue, redriver, failed_records: &PayloadOnly, clock: &clock };
-        let totals = run.run(&options, &mut outcomes).await.map_err(passing)?;
-        let next = queue.next();
+        let queue = self.view.letters();
+        let redriver = StreamRedriver { queue, stream: &self.stream };
+        let redriver = apply.then_some(&redriver);
+        let run = Run { queue, redriver, failed_records: &PayloadOnly, clock: &self.clock };
+        let mut outcomes = Outcomes::default();
+        let (totals, next) = run.page(&options, selection.after, &mut outcomes).await.map_err(unavailable)?;
         Ok(json(StatusCode::OK, &Answered { applied: apply, until, letters: outcomes.0, totals, next }))
     }
 }
 
-struct RunClock<'a>(&'a dyn Clock);
-
-impl Clock for RunClock<'_> {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
-fn passing(error: QueueError) -> Refusal {
-    let QueueError::Unavailable(source) = error;
-    unavailable(ViewError::Unavailable(source))
-}
-
 fn check(selection: &Selection) -> Result<(), Refusal> {
     for (name, found, most) in [
-        ("ids", selection.ids.len(), IDS_MAX),
-        ("bodies", selection.bodies.len(), IDS_MAX),
+        ("ids", selection.ids.len(), LETTERS_MAX),
+        ("bodies", selection.bodies.len(), LETTERS_MAX),
         ("set", selection.set.len(), ASSIGNMENTS_MAX),
     ] {
         if found > most {
             return Err(Refusal::bad_request(format!("`{name}`: must hold at most {most}, but holds {found}")));
         }
     }
-    for (index, id) in selection.ids.iter().enumerate() {
-        require_id(&format!("ids[{index}]"), id)?;
-    }
+    require_ids(&selection.ids)?;
     if let Some(text) = &selection.text {
         require_text(text)?;
     }
-    if let Some(after) = &selection.after {
-        require_id("after", after)
-            .map_err(|_| Refusal::bad_request("`after`: must be the `next` of an earlier call"))?;
+    if selection.after.as_deref().is_some_and(|after| !is_id(after)) {
+        return Err(Refusal::bad_request("`after`: must be the `next` of an earlier call"));
     }
     match &selection.device_id {
         Some(device) => {
@@ -169,19 +123,20 @@ fn options(selection: &Selection, until: Timestamp, tolerance_seconds: u64) -> R
         reason: selection.reason.map(ReasonCode::Rejected),
         device_id: selection.device_id.clone(),
         since: selection.since,
-        until: Some(until),
+        // Letters that come after the first call are left for another run; those that are named are there already.
+        until: if selection.ids.is_empty() { Some(until) } else { selection.until },
+        text: selection.text.clone(),
     };
     let assignments = selection.set.iter().enumerate().map(|(index, text)| {
         Assignment::parse(text).map_err(|rule| Refusal::bad_request(format!("`set[{index}]`: {rule}")))
     });
     let bodies = selection.bodies.iter().map(|(id, body)| (id.clone(), telemetry::one_line(body.as_bytes())));
     Ok(RunOptions {
-        // Who names a reason means its letters.
+        // A reason that is named means its letters.
         returning_too: selection.all_reasons || filter.reason.is_some(),
         filter,
-        only: None::<HashSet<String>>,
         repairs: Repairs { assignments: assignments.collect::<Result<_, _>>()?, bodies: bodies.collect() },
         future_tolerance: Duration::from_secs(tolerance_seconds),
-        rate: None,
+        ..RunOptions::default()
     })
 }

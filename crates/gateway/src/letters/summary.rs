@@ -1,18 +1,17 @@
 //! How many dead letters there are: by reason, by device, by age, and over time.
 
-use super::queue::collect;
 use crate::answer::{Answer, Refusal, json};
 use crate::gateway::query;
 use crate::reads::unavailable;
-use crate::{DeadLetterQuery, Gateway, PipelineView, ViewError};
+use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use ports::EventStream;
-use redrive::{Counting, Letter, Summary};
+use redrive::{Counting, DeadLetters, Letter, PageRequest, QueueError, ReasonCode, Summary, every_page};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use telemetry::{RejectReason, Timestamp};
+use telemetry::Timestamp;
 use tokio::sync::Mutex;
 
 /// Letters read at once.
@@ -23,12 +22,11 @@ const MINUTE_SECONDS: i64 = 60;
 /// How wide a bar may be, in seconds: up to a day by the clock, then whole weeks.
 const WIDTHS: [i64; 11] = [60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200];
 
-/// Every letter is read for a summary: it is made anew after this long at the soonest, or this many times as long as it
-/// took.
+/// A summary reads every letter, so it is kept for at least this long, or for this many times as long as it took.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(1);
 const KEPT_TIMES_AS_LONG: u32 = 10;
 
-/// The last summary, for all who look at once.
+/// The last summary, for all clients that ask at once.
 #[derive(Default)]
 pub(crate) struct SummaryCache(Mutex<Option<(Instant, Answered)>>);
 
@@ -58,7 +56,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
             return Ok(json(StatusCode::OK, answered));
         }
         let began = Instant::now();
-        let answered = count(&self.view, self.clock.now()).await.map_err(unavailable)?;
+        let answered = count(self.view.letters(), self.clock.now()).await.map_err(unavailable)?;
         let answer = json(StatusCode::OK, &answered);
         let keep = KEPT_AT_LEAST.max(began.elapsed() * KEPT_TIMES_AS_LONG);
         *kept = Some((Instant::now() + keep, answered));
@@ -66,29 +64,27 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
     }
 }
 
-async fn count<V: PipelineView>(view: &V, now: Timestamp) -> Result<Answered, ViewError> {
+async fn count<Q: DeadLetters>(queue: &Q, now: Timestamp) -> Result<Answered, QueueError> {
     let (mut counting, mut minutes) = (Counting::default(), Minutes::default());
-    let mut next: Option<String> = None;
-    loop {
-        let query = DeadLetterQuery { after: next.as_deref(), limit: PAGE, ..DeadLetterQuery::default() };
-        let page = collect(view, query).await?;
-        for letter in page.dead_letters {
-            minutes.add(letter.reason, letter.failed_at);
-            counting.add(&Letter::Rejected(letter), now);
+    let look = |letters: Vec<Letter>| -> Result<(), QueueError> {
+        for letter in letters {
+            if let Some(at) = letter.failed_at() {
+                minutes.add(letter.reason(), at);
+            }
+            counting.add(&letter, now);
         }
-        next = page.next;
-        if next.is_none() {
-            return Ok(Answered { summary: counting.finish(), timeline: minutes.timeline(now) });
-        }
-    }
+        Ok(())
+    };
+    every_page(queue, PageRequest { limit: PAGE, ..PageRequest::default() }, look).await?;
+    Ok(Answered { summary: counting.finish(), timeline: minutes.timeline(now) })
 }
 
 /// Letters by minute.
 #[derive(Default)]
-struct Minutes(HashMap<(i64, RejectReason), u64>);
+struct Minutes(HashMap<(i64, ReasonCode), u64>);
 
 impl Minutes {
-    fn add(&mut self, reason: RejectReason, at: Timestamp) {
+    fn add(&mut self, reason: ReasonCode, at: Timestamp) {
         let minute = at.as_millisecond().div_euclid(MINUTE_SECONDS * 1000);
         *self.0.entry((minute, reason)).or_default() += 1;
     }
@@ -128,6 +124,9 @@ impl Minutes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use telemetry::RejectReason;
+
+    const LATE: ReasonCode = ReasonCode::Rejected(RejectReason::Late);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_millisecond(second * 1000).unwrap()
@@ -137,9 +136,9 @@ mod tests {
     fn letters_of_an_hour_stand_minute_by_minute() {
         let mut minutes = Minutes::default();
         for second in [3600, 3659, 3660] {
-            minutes.add(RejectReason::Late, at(second));
+            minutes.add(LATE, at(second));
         }
-        minutes.add(RejectReason::MalformedJson, at(3600));
+        minutes.add(ReasonCode::Rejected(RejectReason::MalformedJson), at(3600));
         let timeline = minutes.timeline(at(3600 + 180));
         assert_eq!((timeline.start, timeline.bar_seconds), (Some(at(3600)), 60));
         assert_eq!(
@@ -161,7 +160,7 @@ mod tests {
         ) {
             let mut minutes = Minutes::default();
             for second in &seconds {
-                minutes.add(RejectReason::Late, at(*second));
+                minutes.add(LATE, at(*second));
             }
             let timeline = minutes.timeline(at(now));
             let bars = &timeline.reasons["late"];

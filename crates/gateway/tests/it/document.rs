@@ -67,7 +67,7 @@ fn impatient(config: &mut GatewayConfig) {
     config.limits.bodies_in_flight_bytes = config.limits.body_bytes;
 }
 
-const TARGETS: [(&str, &str, &str); 10] = [
+const TARGETS: [(&str, &str, &str); 9] = [
     ("/data", "application/json", r#"{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1}"#),
     (
         "/data/series",
@@ -80,10 +80,9 @@ const TARGETS: [(&str, &str, &str); 10] = [
         r#"{"readings":[{"device_id":"d","timestamp":"2026-01-01T00:00:00Z","value":1},{"device_id":"e","timestamp":"2026-01-01T00:00:00Z","value":1}]}"#,
     ),
     ("/stream/records?partition_key=d", "application/octet-stream", "anything"),
-    ("/dead-letters/redrive", "application/json", r#"{"letters":[{"id":"no-such-letter","bodies":["{}"]}]}"#),
     ("/dead-letters/delete", "application/json", r#"{"ids":["no-such-letter"]}"#),
     ("/dead-letters/preview", "application/json", "{}"),
-    ("/dead-letters/apply", "application/json", "{}"),
+    ("/dead-letters/redrive", "application/json", "{}"),
     ("/backup", "application/json", r#"{"target":"/somewhere"}"#),
     ("/dashboard/login", "application/x-www-form-urlencoded", "api_key=a-key-that-no-answer-may-hold"),
 ];

@@ -1,5 +1,6 @@
-//! What the dashboard's page sees of dead letters, and what it does with them.
+//! Dead letters as the dashboard's page and `streamgauge dlq` see them, and what they do with them.
 
+use crate::support::memory::Fate;
 use crate::support::{Answer, JSON, KEY, Server};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ fn with_value(device: &str, value: &str) -> String {
     format!(r#"{{"device_id":"{device}","timestamp":"2026-01-01T00:00:00Z","value":{value}}}"#)
 }
 
-/// Three letters: one that a number mends, one of another device, one that is no JSON.
+/// Three letters: one that a number fixes, one of another device, one that is no JSON.
 fn with_letters() -> Server {
     let server = Server::start();
     put(&server, with_value("boiler", "\"warm\"").as_bytes());
@@ -25,7 +26,7 @@ fn with_letters() -> Server {
 }
 
 fn letters(server: &Server, query: &str) -> Vec<Value> {
-    server.get(&format!("/dead-letters/search{query}")).json()["letters"].as_array().unwrap().clone()
+    server.get(&format!("/dead-letters{query}")).json()["dead_letters"].as_array().unwrap().clone()
 }
 
 fn id_of(server: &Server, text: &str) -> String {
@@ -41,7 +42,7 @@ fn preview(server: &Server, selection: &Value) -> Answer {
 }
 
 fn apply(server: &Server, selection: &Value) -> Answer {
-    server.post("/dead-letters/apply", selection.to_string())
+    server.post("/dead-letters/redrive", selection.to_string())
 }
 
 #[test]
@@ -61,10 +62,51 @@ fn letters_are_found_by_what_stands_in_them() {
     ] {
         assert_eq!(letters(&server, query).len(), found, "{query}");
     }
-    let page = server.get("/dead-letters/search?limit=2").json();
-    let rest = server.get(&format!("/dead-letters/search?limit=2&after={}", page["next"].as_str().unwrap())).json();
-    assert_eq!((page["letters"].as_array().unwrap().len(), rest["letters"].as_array().unwrap().len()), (2, 1));
+    let page = server.get("/dead-letters?limit=2").json();
+    let rest = server.get(&format!("/dead-letters?limit=2&after={}", page["next"].as_str().unwrap())).json();
+    let count = |page: &Value| page["dead_letters"].as_array().unwrap().len();
+    assert_eq!((count(&page), count(&rest)), (2, 1));
     assert_eq!(rest["next"], json!(null));
+}
+
+#[test]
+fn a_list_has_whole_payloads_or_printable_excerpts() {
+    let server = with_letters();
+    let query = "?reason=malformed_json";
+    let whole = &letters(&server, query)[0];
+    assert_eq!(whole["payload_base64"], json!("bm8gSlNPTiwgG1sySv8="));
+    assert_eq!(letters(&server, "?reason=malformed_json&payload=whole")[0], *whole);
+    let row = &letters(&server, "?reason=malformed_json&payload=excerpt")[0];
+    assert_eq!((&row["id"], &row["excerpt"]), (&whole["id"], &json!("no JSON, \\u001b[2J\\xff")));
+    assert_eq!((&row["payload_bytes"], row.get("payload_base64")), (&json!(14), None));
+    assert!(server.get("/dead-letters?payload=some").message().contains("`payload`: must be whole or excerpt"));
+}
+
+#[test]
+fn a_letter_that_may_have_gone_in_one_form_goes_in_no_other() {
+    let server = with_letters();
+    let id = id_of(&server, "boiler");
+    let redrive = |value: &str| {
+        let bodies = json!({id.as_str(): with_value("boiler", value)});
+        apply(&server, &json!({"ids": [id], "bodies": bodies})).json()["letters"][0].clone()
+    };
+    server.pipeline.fates([Fate::Refused]);
+    let refused = redrive("1");
+    assert_eq!((&refused["action"], refused.get("passing")), (&json!("failed"), None), "{refused}");
+    let other = redrive("2");
+    assert!(other["why"].as_str().unwrap().contains("in another form") && other.get("passing").is_none(), "{other}");
+    assert_eq!(redrive("1")["action"], json!("sent"));
+    assert_eq!(server.get("/?device_id=boiler").json()["mean"], json!(1));
+}
+
+#[test]
+fn a_stream_that_takes_nothing_just_now_is_a_passing_failure() {
+    let server = with_letters();
+    let id = id_of(&server, "boiler");
+    server.pipeline.fates([Fate::Throttled; 6]);
+    let done = apply(&server, &json!({"ids": [id], "set": ["value=1"]})).json();
+    assert_eq!((&done["letters"][0]["action"], &done["letters"][0]["passing"]), (&json!("failed"), &json!(true)));
+    assert_eq!(standing(&server), 3);
 }
 
 #[test]
@@ -73,11 +115,11 @@ fn a_rare_text_makes_more_calls_and_not_longer_ones() {
     for number in 0..2500 {
         put(&server, format!("no JSON {number}").as_bytes());
     }
-    let first = server.get("/dead-letters/search?text=JSON+2499").json();
-    assert_eq!(first["letters"], json!([]), "it lies behind 2,000 letters");
+    let first = server.get("/dead-letters?text=JSON+2499").json();
+    assert_eq!(first["dead_letters"], json!([]), "it lies behind 2,000 letters");
     let next = first["next"].as_str().expect("there is more");
-    let second = server.get(&format!("/dead-letters/search?text=JSON+2499&after={next}")).json();
-    assert_eq!((second["letters"].as_array().unwrap().len(), &second["next"]), (1, &json!(null)));
+    let second = server.get(&format!("/dead-letters?text=JSON+2499&after={next}")).json();
+    assert_eq!((second["dead_letters"].as_array().unwrap().len(), &second["next"]), (1, &json!(null)));
 }
 
 #[test]
@@ -89,7 +131,7 @@ fn a_letter_is_shown_with_its_wrong_member_marked_and_nothing_unprintable() {
     let payload = &broken.json()["payload"];
     let whole: String = ["before", "wrong", "after"].map(|part| payload[part].as_str().unwrap()).concat();
     assert_eq!(whole, "no JSON, \\u001b[2J\\xff");
-    assert_eq!(payload["mendable"], json!(null), "it is no text");
+    assert_eq!(payload["editable"], json!(null), "it is no text");
     assert!(!broken.text().contains('\u{1b}'));
     assert_eq!(server.get("/dead-letters/letter?id=nobody").status, 404);
     assert_eq!(server.get("/dead-letters/letter").status, 400);
@@ -136,7 +178,7 @@ fn without_a_repair_what_is_wrong_is_refused_and_stays() {
     let server = with_letters();
     let said = preview(&server, &json!({})).json();
     assert_eq!(said["totals"], json!({"letters":3,"sent":0,"readings":0,"skipped":0,"refused":3,"failed":0}));
-    assert!(said["letters"][0]["why"].as_str().unwrap().starts_with("needs mending: `value`"), "{said}");
+    assert!(said["letters"][0]["why"].as_str().unwrap().starts_with("must be fixed: `value`"), "{said}");
     assert_eq!(apply(&server, &json!({})).json()["totals"], said["totals"]);
     assert_eq!(standing(&server), 3);
 }
@@ -153,9 +195,10 @@ fn one_letter_goes_with_a_body_of_its_own() {
 #[test]
 fn a_letters_bodies_may_be_left_out_but_are_not_null() {
     let server = with_letters();
-    let redrive = |letter: Value| server.post("/dead-letters/redrive", json!({"letters": [letter]}).to_string());
-    assert_eq!(redrive(json!({"id": "no-such-letter"})).status, 200);
-    assert_eq!(redrive(json!({"id": "no-such-letter", "bodies": null})).status, 400);
+    let redrive = |selection: Value| server.post("/dead-letters/redrive", selection.to_string());
+    assert_eq!(redrive(json!({"ids": ["no-such-letter"]})).status, 200);
+    assert_eq!(redrive(json!({"ids": ["no-such-letter"], "bodies": null})).status, 400);
+    assert_eq!(redrive(json!({"ids": ["no-such-letter"], "bodies": {"no-such-letter": null}})).status, 400);
 }
 
 #[test]
@@ -201,7 +244,7 @@ fn a_selection_that_says_something_else_than_it_means_is_refused() {
         (json!({"after": "/"}), "`after`: must be the `next`"),
         (json!([]), "the body: must be a JSON object"),
     ] {
-        for path in ["/dead-letters/preview", "/dead-letters/apply"] {
+        for path in ["/dead-letters/preview", "/dead-letters/redrive"] {
             let answer = server.post(path, selection.to_string());
             assert_eq!(answer.status, 400, "{selection}");
             assert!(answer.message().contains(message), "{selection}: {}", answer.message());
@@ -225,10 +268,10 @@ fn a_session_previews_and_only_the_key_applies() {
     assert_eq!(post("/dead-letters/preview", &[own[0], own[1], own[2], ("sec-fetch-site", "cross-site"), JSON]), 403);
     assert_eq!(post("/dead-letters/preview", &[("host", "evil.example"), own[1], JSON]), 403);
     assert_eq!(post("/dead-letters/preview", &own[..3]), 415, "a form of another site sends no JSON");
-    for path in ["/dead-letters/apply", "/dead-letters/redrive", "/dead-letters/delete"] {
+    for path in ["/dead-letters/redrive", "/dead-letters/delete"] {
         assert_eq!(post(path, &own), 403, "{path}");
     }
     assert_eq!(standing(&server), 3);
-    assert_eq!(post("/dead-letters/apply", &[own[0], own[1], own[2], JSON, ("x-api-key", KEY)]), 200);
+    assert_eq!(post("/dead-letters/redrive", &[own[0], own[1], own[2], JSON, ("x-api-key", KEY)]), 200);
     assert_eq!(standing(&server), 2);
 }

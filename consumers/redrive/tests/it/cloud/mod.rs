@@ -129,7 +129,7 @@ impl Cloud {
         drop(world);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let letters = self.letters();
-        let redriver = StreamRedriver { queue: &letters, stream: self.clone() };
+        let redriver = StreamRedriver { queue: &letters, stream: self };
         let options = RunOptions { repairs, filter, ..RunOptions::default() };
         let failed_records = PayloadStreamArchive { stream: |_: &str| self.clone(), archive: Some(self.clone()) };
         let clock = Stopped(arrival());

@@ -97,7 +97,9 @@ impl DeadLetters for OnAws {
 impl Redriver for OnAws {
     async fn redrive(&self, letters: Vec<Outgoing>) -> Vec<Result<(), RedriveError>> {
         match &self.stream {
-            Some(stream) => StreamRedriver { queue: &self.letters, stream: self.stream(stream) }.redrive(letters).await,
+            Some(stream) => {
+                StreamRedriver { queue: &self.letters, stream: &self.stream(stream) }.redrive(letters).await
+            }
             None => letters.iter().map(|_| Err(RedriveError::Refused("there is no --stream".to_owned()))).collect(),
         }
     }

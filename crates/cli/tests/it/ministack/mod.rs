@@ -9,7 +9,7 @@ use self::cloud::Cloud;
 use crate::support::week::follow_the_runbook;
 
 #[test]
-fn an_operator_who_has_only_the_runbook_mends_a_weeks_failures() {
+fn an_operator_who_has_only_the_runbook_fixes_a_weeks_failures() {
     let mut cloud = Cloud::start();
     let shell = cloud.shell();
     follow_the_runbook(&mut cloud, &shell);

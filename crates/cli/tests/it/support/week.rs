@@ -1,4 +1,4 @@
-//! A week's failures: letters of every reason, and the statistics that there must be once they are mended by the commands of
+//! A week's failures: letters of every reason, and the statistics that there must be once they are fixed by the commands of
 //! docs/operations.md.
 
 use super::Expected;
@@ -39,7 +39,7 @@ fn fail(place: &mut impl Place) {
     for second in 5..8 {
         place.put("broken", reading("broken", second, "9").as_bytes());
     }
-    // Text that can be mended, and noise.
+    // Text that can be fixed, and noise.
     place.put("boiler", br#"{"device_id":"boiler","timestamp":"2026-01-01T00:01:00Z" "value":60}"#);
     place.put("boiler", b"\x1b]0;noise\x07\xff\xfe");
     place.put("boiler", reading("boiler", 11, "\"\\u001b[31m\\u202e\"").as_bytes());
@@ -129,7 +129,7 @@ fn expected_letters(has_lambda: bool) -> BTreeMap<&'static str, u64> {
 }
 
 fn assert_statistics(place: &mut impl Place, has_lambda: bool) {
-    // 0 to 4 came well; 60 was mended by hand; 21.5 twice and 33 were set; 40 got its time; 100 its name; 50 and 51 their
+    // 0 to 4 came well; 60 was fixed by hand; 21.5 twice and 33 were set; 40 got its time; 100 its name; 50 and 51 their
     // key; 20 was known from elsewhere; 70 a later instant.
     let boiler = [0.0, 1.0, 2.0, 3.0, 4.0, 60.0, 21.5, 21.5, 33.0, 40.0, 100.0, 50.0, 51.0, 20.0, 70.0];
     Expected::of(&boiler).assert_equals(&place.statistics("boiler"));

@@ -1,14 +1,12 @@
 //! An in-memory pipeline: a stream that can be told to fail, and a view that counts what the stream holds.
 
-use gateway::{
-    Accounting, BackupFailure, DeadLetterPage, DeadLetterQuery, History, HistoryQuery, PipelineView, RedriveFailure,
-    RedriveLetter, ViewError,
-};
+use gateway::{Accounting, BackupFailure, History, HistoryQuery, PipelineView, ViewError};
 use ports::{
     BackupProgress, BackupStage, BackupSummary, ConfidenceInterval, CuratedRow, DeadLetter, DeadLetterOrigin,
     EventStream, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId, StatisticsAttributes,
     StreamEntry, StreamError,
 };
+use redrive::{DeadLetters, Intent, Intents, Noted, Page, PageRequest, QueueError};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -37,6 +35,7 @@ struct Inner {
     records: Vec<StreamEntry>,
     readings: BTreeMap<DeviceId, Vec<Reading>>,
     dead_letters: Vec<DeadLetter>,
+    intents: BTreeMap<String, [u8; 16]>,
     fates: VecDeque<Fate>,
     view_is_down: bool,
 }
@@ -95,23 +94,6 @@ impl Inner {
         Ok(PutReceipt { shard_id, sequence_number })
     }
 
-    fn redrive(&mut self, letter: RedriveLetter) -> Result<(), RedriveFailure> {
-        let Some(standing) = self.dead_letters.iter().find(|standing| standing.id == letter.id) else {
-            return Err(RedriveFailure { error: "is not there".to_owned(), passing: false, gone: true });
-        };
-        let entry = |body: String| StreamEntry::new("redriven".to_owned(), body.into_bytes());
-        let entries = match letter.bodies {
-            Some(bodies) => Ok(bodies.into_iter().map(entry).collect()),
-            None => redrive::whole_record(standing).map(|record| vec![record]),
-        };
-        let refused = |error| RedriveFailure { error, passing: false, gone: false };
-        for entry in entries.map_err(refused)? {
-            self.put(entry).map_err(|error| RedriveFailure { error: error.to_string(), passing: true, gone: false })?;
-        }
-        self.dead_letters.retain(|standing| standing.id != letter.id);
-        Ok(())
-    }
-
     fn up(&self) -> Result<&Self, ViewError> {
         if self.view_is_down { Err(ViewError::Unavailable("the disk is gone".into())) } else { Ok(self) }
     }
@@ -135,7 +117,47 @@ impl EventStream for MemoryPipeline {
     async fn records_available(&self, _: &ShardId, _: Position) {}
 }
 
+fn unavailable(error: ViewError) -> QueueError {
+    let ViewError::Unavailable(source) = error;
+    QueueError::Unavailable(source)
+}
+
+/// Oldest first, whatever the order asked for.
+impl DeadLetters for MemoryPipeline {
+    async fn page(&self, request: &PageRequest) -> Result<Page, QueueError> {
+        let inner = self.inner.lock().unwrap();
+        let after = request.after.as_ref().map_or(0, |after| after.parse().unwrap_or(usize::MAX));
+        let letters = inner.up().map_err(unavailable)?.dead_letters.iter().zip(1..).skip(after);
+        Page::fill(request, letters.map(|(letter, place): (_, usize)| Ok((place.to_string(), letter.clone()))))
+    }
+
+    async fn release(&self, _: Vec<String>) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn delete(&self, ids: Vec<String>) -> Result<u64, QueueError> {
+        let mut inner = self.inner.lock().unwrap();
+        let before = inner.up().map_err(unavailable)?.dead_letters.len();
+        inner.dead_letters.retain(|letter| !ids.contains(&letter.id));
+        Ok((before - inner.dead_letters.len()) as u64)
+    }
+}
+
+impl Intents for MemoryPipeline {
+    async fn note(&self, intents: Vec<Intent>) -> Result<Vec<Noted>, QueueError> {
+        let mut inner = self.inner.lock().unwrap();
+        inner.up().map_err(unavailable)?;
+        let note = |Intent { id, form }| match *inner.intents.entry(id).or_insert(form) {
+            before if before == form => Noted::Noted,
+            _ => Noted::OtherForm,
+        };
+        Ok(intents.into_iter().map(note).collect())
+    }
+}
+
 impl PipelineView for MemoryPipeline {
+    type Letters = Self;
+
     async fn device(&self, device_id: &DeviceId) -> Result<Option<StatisticsAttributes>, ViewError> {
         Ok(self.inner.lock().unwrap().up()?.readings.get(device_id).map(|readings| attributes(readings)))
     }
@@ -177,33 +199,8 @@ impl PipelineView for MemoryPipeline {
         Ok(Accounting { accepted, counted, dead_letters, ..Accounting::default() })
     }
 
-    async fn dead_letters(&self, query: DeadLetterQuery<'_>) -> Result<DeadLetterPage, ViewError> {
-        let inner = self.inner.lock().unwrap();
-        let after = query.after.map_or(0, |after| after.parse::<usize>().unwrap_or(usize::MAX));
-        let mut letters = inner.up()?.dead_letters.iter().enumerate().skip(after).filter(|(_, letter)| {
-            query.reason.is_none_or(|reason| letter.reason == reason)
-                && query.device_id.is_none_or(|device| letter.device_id.as_deref() == Some(device.as_str()))
-                && query.id.is_none_or(|id| letter.id == id)
-                && query.since.is_none_or(|since| letter.failed_at >= since)
-                && query.until.is_none_or(|until| letter.failed_at <= until)
-        });
-        let page: Vec<_> = letters.by_ref().take(query.limit).collect();
-        let end = page.last().map(|(index, _)| (index + 1).to_string());
-        let next = letters.next().and(end);
-        Ok(DeadLetterPage { dead_letters: page.into_iter().map(|(_, letter)| letter.clone()).collect(), next })
-    }
-
-    async fn redrive(&self, letters: Vec<RedriveLetter>) -> Result<Vec<Result<(), RedriveFailure>>, ViewError> {
-        let mut inner = self.inner.lock().unwrap();
-        inner.up()?;
-        Ok(letters.into_iter().map(|letter| inner.redrive(letter)).collect())
-    }
-
-    async fn delete_dead_letters(&self, ids: Vec<String>) -> Result<u64, ViewError> {
-        let mut inner = self.inner.lock().unwrap();
-        let before = inner.up()?.dead_letters.len();
-        inner.dead_letters.retain(|letter| !ids.contains(&letter.id));
-        Ok((before - inner.dead_letters.len()) as u64)
+    fn letters(&self) -> &Self {
+        self
     }
 
     /// Copies nothing. `/taken` is refused, `/slow` never ends, `/full` fails on the way.
