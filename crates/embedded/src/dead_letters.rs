@@ -7,7 +7,7 @@ use crate::statistics_journal::{
     EncodedLetter, KNOWN_LETTERS, LETTER_INDEX, LETTERS, StatisticsOperation, StatisticsOutcome,
 };
 use ports::{Archive, ArchiveError, DeadLetter, DeadLetterError, DeadLetterQueue};
-use redb::{AccessGuard, ReadTransaction, ReadableTable, StorageError};
+use redb::{ReadTransaction, ReadableTable};
 use redrive::{DeadLetters, Filter, Intent, Intents, Noted, Order, Page, PageRequest, QueueError};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -183,7 +183,7 @@ fn page(transaction: &ReadTransaction, request: &PageRequest) -> Result<Page, St
         Order::NewestFirst => range.next_back(),
         Order::OldestFirst => range.next(),
     });
-    let letter = |entry: Result<(AccessGuard<'_, (i64, &str)>, AccessGuard<'_, (&str, &str)>), StorageError>| {
+    let found = entries.map(|entry| -> Result<_, StorageFailure> {
         let (key, value) = entry?;
         let ((failed_at, id), (of_reason, of_device)) = (key.value(), value.value());
         if reason.is_some_and(|wanted| wanted.as_str() != of_reason)
@@ -199,8 +199,8 @@ fn page(transaction: &ReadTransaction, request: &PageRequest) -> Result<Page, St
                 Ok(None)
             }
         }
-    };
-    Page::fill(request, entries.map(letter).filter_map(Result::transpose))
+    });
+    Page::fill(request, found.filter_map(Result::transpose))
 }
 
 /// The letter of that id, unless it was deleted.
