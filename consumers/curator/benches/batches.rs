@@ -12,7 +12,9 @@ use curator::{CURATED_PREFIX, Curator, HistoryQuery, MERGED_ROWS_MAX, Merger};
 use embedded::FileArchive;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ports::{ArchiveFolder, CuratedDelivery, CuratedRow, DeliveryError};
+use ports::{
+    ArchiveFolder, ConfidenceInterval, CuratedDelivery, CuratedRow, DeliveryError, MemberValue, StatisticsAttributes,
+};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -65,19 +67,20 @@ fn row(device: usize, random: &mut StdRng) -> CuratedRow {
     let instant = |milliseconds| Timestamp::from_millisecond(milliseconds).expect("in range");
     CuratedRow {
         device_id: DeviceId::parse(format!("device-{device:05}")).expect("a name"),
-        revision: i64::from(count / random.random_range(1..4)),
-        count: i64::from(count),
-        mean: Some(mean),
-        median: Some((values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0),
-        standard_deviation: Some(deviation),
-        minimum: values.first().copied(),
-        maximum: values.last().copied(),
-        mean_confidence_95_low: Some(mean - half),
-        mean_confidence_95_high: Some(mean + half),
-        anomaly_count: i64::from(random.random_ratio(1, 20)),
-        first_timestamp: Some(instant(now - i64::from(count) * 500 - random.random_range(0..1000))),
-        last_timestamp: Some(instant(now)),
-        updated_at: instant(now + random.random_range(5..60)),
+        revision: u64::from(count / random.random_range(1..4)),
+        statistics: StatisticsAttributes {
+            count: u64::from(count),
+            mean: Some(mean),
+            median: Some((values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0),
+            standard_deviation: Some(deviation),
+            minimum: values.first().copied(),
+            maximum: values.last().copied(),
+            mean_confidence_95: Some(ConfidenceInterval { low: mean - half, high: mean + half }),
+            anomaly_count: u64::from(random.random_ratio(1, 20)),
+            first_timestamp: Some(instant(now - i64::from(count) * 500 - random.random_range(0..1000))),
+            last_timestamp: Some(instant(now)),
+            updated_at: instant(now + random.random_range(5..60)),
+        },
     }
 }
 
@@ -89,18 +92,16 @@ fn change(number: usize, row: &CuratedRow) -> Value {
     let keys = json!({ "device_id": text(row.device_id.to_string()), "item": text("statistics".to_owned()) });
     let mut image = keys.clone();
     image["revision"] = json!({ "N": row.revision.to_string() });
-    image["count"] = json!({ "N": row.count.to_string() });
-    image["anomaly_count"] = json!({ "N": row.anomaly_count.to_string() });
-    image["mean"] = double(row.mean);
-    image["median"] = double(row.median);
-    image["standard_deviation"] = double(row.standard_deviation);
-    image["minimum"] = double(row.minimum);
-    image["maximum"] = double(row.maximum);
-    image["mean_confidence_95"] =
-        json!({ "M": { "low": double(row.mean_confidence_95_low), "high": double(row.mean_confidence_95_high) } });
-    image["first_timestamp"] = instant(row.first_timestamp);
-    image["last_timestamp"] = instant(row.last_timestamp);
-    image["updated_at"] = instant(Some(row.updated_at));
+    for (member, value) in row.statistics.members() {
+        image[member.name] = match value {
+            MemberValue::Count(count) => json!({ "N": count.to_string() }),
+            MemberValue::Number(number) => double(number),
+            MemberValue::Interval(ends) => {
+                json!({ "M": { "low": double(ends.map(|ends| ends.low)), "high": double(ends.map(|ends| ends.high)) } })
+            }
+            MemberValue::Timestamp(at) => instant(at),
+        };
+    }
     // 700 bytes, as base64.
     image["state"] = json!({ "B": "QUJD".repeat(234) });
     json!({
@@ -232,18 +233,19 @@ impl Device {
         CuratedRow {
             device_id: DeviceId::parse(format!("device-{name:05}")).expect("a name"),
             revision,
-            count: self.count,
-            mean: Some(mean),
-            median: Some((self.at((self.count - 1) / 2) + self.at(self.count / 2)) / 2.0),
-            standard_deviation: Some(deviation),
-            minimum: Some(self.at(0)),
-            maximum: Some(self.at(self.count - 1)),
-            mean_confidence_95_low: Some(mean - half),
-            mean_confidence_95_high: Some(mean + half),
-            anomaly_count: self.anomalies,
-            first_timestamp: Some(instant(self.first)),
-            last_timestamp: Some(instant(now)),
-            updated_at: instant(now + self.lag),
+            statistics: StatisticsAttributes {
+                count: self.count,
+                mean: Some(mean),
+                median: Some((self.at((self.count - 1) / 2) + self.at(self.count / 2)) / 2.0),
+                standard_deviation: Some(deviation),
+                minimum: Some(self.at(0)),
+                maximum: Some(self.at(self.count - 1)),
+                mean_confidence_95: Some(ConfidenceInterval { low: mean - half, high: mean + half }),
+                anomaly_count: self.anomalies,
+                first_timestamp: Some(instant(self.first)),
+                last_timestamp: Some(instant(now)),
+                updated_at: instant(now + self.lag),
+            },
         }
     }
 }

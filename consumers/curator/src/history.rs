@@ -12,8 +12,7 @@
 use crate::CURATED_PREFIX;
 use crate::bounded_file::BoundedFile;
 use crate::merge::day_of;
-use crate::parquet_file::{ReadError, catch};
-use crate::schema::COLUMNS;
+use crate::parquet_file::{ReadError, catch, row_of_bits};
 use crate::table::{self, Cells, CuratedFile};
 use parquet::data_type::AsBytes;
 use parquet::errors::ParquetError;
@@ -23,14 +22,13 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader as _, RowGroupReader};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use parquet::file::statistics::Statistics;
-use ports::{ArchiveFolder, CuratedRow};
+use ports::{ArchiveFolder, COLUMNS, CuratedRow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use telemetry::{DeviceId, Timestamp};
 
-const UPDATED_AT: usize = COLUMNS.len() - 1;
 const DAY_MILLISECONDS: i64 = 86_400_000;
 /// Listings of the folder: another is made where a file went while it was read, because its rows are in another then.
 const LISTINGS_MAX: usize = 5;
@@ -112,11 +110,11 @@ fn rows_of(file: File, query: &HistoryQuery) -> Result<Vec<CuratedRow>, ReadErro
             let cells = columns.map(|column| table::read_cells(&*group, column, place.clone()));
             let cells: Vec<Cells> = cells.collect::<Result<_, _>>()?;
             for at in 0..place.len() {
-                rows.push(row(&query.device_id, &cells, at)?);
+                rows.push(row_of_bits(query.device_id.clone(), |column| Ok(cells[column - 1].get(at)))?);
             }
         }
     }
-    rows.retain(|row| (from..=to).contains(&row.updated_at.as_millisecond()));
+    rows.retain(|row| (from..=to).contains(&row.statistics.updated_at.as_millisecond()));
     Ok(rows)
 }
 
@@ -143,7 +141,8 @@ fn may_have(group: &RowGroupMetaData, query: &HistoryQuery) -> bool {
         least.is_none_or(|least| least <= name) && most.is_none_or(|most| name <= most)
     });
     let (from, to) = query.milliseconds();
-    let has_instant = match of(UPDATED_AT) {
+    // `updated_at` is the last column.
+    let has_instant = match of(COLUMNS.len() - 1) {
         Some(Statistics::Int64(written)) => {
             written.min_opt().is_none_or(|least| *least <= to) && written.max_opt().is_none_or(|most| from <= *most)
         }
@@ -193,33 +192,4 @@ fn pages(group: &dyn RowGroupReader, index: &RowGroupPageIndex, name: &[u8]) -> 
         }
     }
     ranges
-}
-
-/// A row of the cells of all columns behind the first.
-fn row(device_id: &DeviceId, cells: &[Cells], at: usize) -> Result<CuratedRow, ReadError> {
-    let bits = |column: usize| cells[column - 1].get(at);
-    let integer = |column| bits(column).unwrap_or_default() as i64;
-    let double = |column| bits(column).map(f64::from_bits);
-    let wrong =
-        |column: usize| ReadError::OtherTable(format!("`{}` is not what the column holds", COLUMNS[column].name));
-    let instant = |column| {
-        let instant = |bits| Timestamp::from_millisecond(bits as i64).ok_or_else(|| wrong(column));
-        bits(column).map(instant).transpose()
-    };
-    Ok(CuratedRow {
-        device_id: device_id.clone(),
-        revision: integer(1),
-        count: integer(2),
-        mean: double(3),
-        median: double(4),
-        standard_deviation: double(5),
-        minimum: double(6),
-        maximum: double(7),
-        mean_confidence_95_low: double(8),
-        mean_confidence_95_high: double(9),
-        anomaly_count: integer(10),
-        first_timestamp: instant(11)?,
-        last_timestamp: instant(12)?,
-        updated_at: instant(UPDATED_AT)?.ok_or_else(|| wrong(UPDATED_AT))?,
-    })
 }

@@ -5,7 +5,7 @@
 //! - **Leaves**: rows, through [`ports::CuratedDelivery`]; with the feature `parquet` as Parquet files.
 //! - **Fails**: a row that is not taken for good is reported, and delivered again; repeats are one row by their key.
 //!
-//! [`COLUMNS`] is the one schema of all of them.
+//! [`ports::COLUMNS`] is the one schema of all of them.
 
 #[cfg(feature = "parquet")]
 mod bounded_file;
@@ -23,7 +23,6 @@ mod merge;
 mod parquet_delivery;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
-mod schema;
 #[cfg(feature = "parquet")]
 mod table;
 
@@ -35,4 +34,3 @@ pub use history::{DeviceHistory, HistoryQuery, device_history};
 pub use merge::{MERGED_ROWS_MAX, MergeError, MergedDay, Merger, open_day};
 #[cfg(feature = "parquet")]
 pub use parquet_delivery::{CURATED_PREFIX, ParquetDelivery};
-pub use schema::{COLUMNS, Column, Values};

@@ -7,7 +7,6 @@
 
 use crate::bounded_file::BoundedFile;
 use crate::checksum;
-use crate::schema::{COLUMNS, Column, Values};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, GzipLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
@@ -18,7 +17,10 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
-use ports::{CuratedRow, ReadPanic, catch_panic};
+use ports::{
+    COLUMNS, Cell, Column, ColumnKind, ConfidenceInterval, CuratedRow, Field as At, MEMBERS, ReadPanic,
+    StatisticsAttributes, catch_panic,
+};
 use std::fs::File;
 use std::sync::{Arc, LazyLock};
 use telemetry::{DeviceId, Timestamp};
@@ -35,11 +37,11 @@ const PAGE_ROWS: usize = 2048;
 pub(crate) static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
     let columns: String = COLUMNS
         .iter()
-        .map(|Column { name, values }| match values {
-            Values::Text(_) => format!("required binary {name} (UTF8);"),
-            Values::Integer(_) => format!("required int64 {name};"),
-            Values::Double(_) => format!("optional double {name};"),
-            Values::Timestamp(_) => format!("optional int64 {name} (TIMESTAMP(MILLIS,false));"),
+        .map(|Column { name, kind }| match kind {
+            ColumnKind::Text => format!("required binary {name} (UTF8);"),
+            ColumnKind::Integer => format!("required int64 {name};"),
+            ColumnKind::Double => format!("optional double {name};"),
+            ColumnKind::Timestamp => format!("optional int64 {name} (TIMESTAMP(MILLIS,false));"),
         })
         .collect();
     // The text is made of constants, and a test reads files that were written with it.
@@ -59,12 +61,14 @@ pub(crate) fn properties() -> WriterPropertiesBuilder {
 }
 
 fn encoded(properties: WriterPropertiesBuilder, column: &Column) -> WriterPropertiesBuilder {
-    let path = ColumnPath::from(column.name);
-    match column.values {
-        Values::Text(_) => properties.set_column_encoding(path, Encoding::DELTA_BYTE_ARRAY),
-        Values::Double(_) if MEASURED.contains(&column.name) => properties.set_column_dictionary_enabled(path, true),
-        Values::Double(_) => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
-        Values::Integer(_) | Values::Timestamp(_) => {
+    let path = ColumnPath::from(column.name.as_str());
+    match column.kind {
+        ColumnKind::Text => properties.set_column_encoding(path, Encoding::DELTA_BYTE_ARRAY),
+        ColumnKind::Double if MEASURED.contains(&column.name.as_str()) => {
+            properties.set_column_dictionary_enabled(path, true)
+        }
+        ColumnKind::Double => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
+        ColumnKind::Integer | ColumnKind::Timestamp => {
             properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
         }
     }
@@ -77,30 +81,38 @@ fn encoded(properties: WriterPropertiesBuilder, column: &Column) -> WriterProper
 pub fn write(rows: &[CuratedRow]) -> Result<Vec<u8>> {
     let mut file = SerializedFileWriter::new(Vec::new(), Arc::clone(&SCHEMA), Arc::clone(&PROPERTIES))?;
     let mut group = file.next_row_group()?;
-    for column in &COLUMNS {
+    let rows: Vec<Vec<Cell<'_>>> = rows.iter().map(|row| row.cells().collect()).collect();
+    for (at, column) in COLUMNS.iter().enumerate() {
         let writer = group.next_column()?.ok_or_else(|| ParquetError::General("a column is missing".to_owned()))?;
-        write_column(writer, column, rows)?;
+        write_column(writer, column.kind, rows.iter().map(|row| row[at]))?;
     }
     group.close()?;
     file.into_inner()
 }
 
-fn write_column(mut writer: SerializedColumnWriter<'_>, column: &Column, rows: &[CuratedRow]) -> Result<()> {
-    match &column.values {
-        Values::Text(value) => {
-            let values: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(value(row))).collect();
+fn write_column<'a>(
+    mut writer: SerializedColumnWriter<'_>,
+    kind: ColumnKind,
+    cells: impl Iterator<Item = Cell<'a>>,
+) -> Result<()> {
+    match kind {
+        ColumnKind::Text => {
+            let text = |cell| if let Cell::Text(text) = cell { Some(ByteArray::from(text)) } else { None };
+            let values: Vec<ByteArray> = cells.filter_map(text).collect();
             writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
         }
-        Values::Integer(value) => {
-            let values: Vec<i64> = rows.iter().map(value).collect();
+        ColumnKind::Integer => {
+            let integer = |cell| if let Cell::Integer(value) = cell { Some(value) } else { None };
+            let values: Vec<i64> = cells.filter_map(integer).collect();
             writer.typed::<Int64Type>().write_batch(&values, None, None)?;
         }
-        Values::Double(value) => {
-            let (values, levels) = present(rows, value);
+        ColumnKind::Double => {
+            let (values, levels) = present(cells.map(|cell| if let Cell::Double(value) = cell { value } else { None }));
             writer.typed::<DoubleType>().write_batch(&values, Some(&levels), None)?;
         }
-        Values::Timestamp(value) => {
-            let (values, levels) = present(rows, |row| value(row).map(Timestamp::as_millisecond));
+        ColumnKind::Timestamp => {
+            let instant = |cell| if let Cell::Timestamp(instant) = cell { instant } else { None };
+            let (values, levels) = present(cells.map(|cell| instant(cell).map(Timestamp::as_millisecond)));
             writer.typed::<Int64Type>().write_batch(&values, Some(&levels), None)?;
         }
     }
@@ -108,8 +120,8 @@ fn write_column(mut writer: SerializedColumnWriter<'_>, column: &Column, rows: &
 }
 
 /// The values that are there, and for each row a 1 where one is.
-fn present<T>(rows: &[CuratedRow], value: impl Fn(&CuratedRow) -> Option<T>) -> (Vec<T>, Vec<i16>) {
-    let all: Vec<Option<T>> = rows.iter().map(value).collect();
+fn present<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<i16>) {
+    let all: Vec<Option<T>> = values.collect();
     let levels = all.iter().map(|value| i16::from(value.is_some())).collect();
     (all.into_iter().flatten().collect(), levels)
 }
@@ -162,14 +174,14 @@ fn visit<R: ChunkReader + 'static>(
     let reader = SerializedFileReader::new(from)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let names: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
-    if !names.iter().copied().eq(COLUMNS.iter().map(|column| column.name)) {
+    if !names.iter().copied().eq(COLUMNS.iter().map(|column| column.name.as_str())) {
         return Err(ReadError::OtherTable(format!("the columns are {}", names.join(", "))));
     }
     let mut count = 0;
     for row in reader.get_row_iter(None)? {
         let row = row?;
         let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
-        visit_row(row_of(&fields).map_err(ReadError::OtherTable)?);
+        visit_row(row_of(&fields)?);
         count += 1;
     }
     let promised = reader.metadata().file_metadata().num_rows();
@@ -180,42 +192,52 @@ fn visit<R: ChunkReader + 'static>(
 }
 
 /// The fields of a row, in the order of [`COLUMNS`].
-fn row_of(fields: &[&Field]) -> std::result::Result<CuratedRow, String> {
-    let wrong = |at: usize| format!("`{}` is not what the column holds", COLUMNS[at].name);
-    let integer = |at: usize| match fields.get(at) {
-        Some(Field::Long(value)) => Ok(*value),
-        _ => Err(wrong(at)),
-    };
-    let double = |at: usize| match fields.get(at) {
-        Some(Field::Double(value)) => Ok(Some(*value)),
-        Some(Field::Null) => Ok(None),
-        _ => Err(wrong(at)),
-    };
-    let timestamp = |at: usize| match fields.get(at) {
-        Some(Field::Long(value) | Field::TimestampMillis(value)) => {
-            Timestamp::from_millisecond(*value).map(Some).ok_or_else(|| wrong(at))
-        }
-        Some(Field::Null) => Ok(None),
-        _ => Err(wrong(at)),
-    };
+fn row_of(fields: &[&Field]) -> std::result::Result<CuratedRow, ReadError> {
     let device_id = match fields.first() {
-        Some(Field::Str(text)) => DeviceId::parse(text.as_str()).map_err(|_| wrong(0))?,
-        _ => return Err(wrong(0)),
+        Some(Field::Str(text)) => DeviceId::parse(text.as_str()).map_err(|_| is_wrong(0))?,
+        _ => return Err(is_wrong(0)),
     };
-    Ok(CuratedRow {
-        device_id,
-        revision: integer(1)?,
-        count: integer(2)?,
-        mean: double(3)?,
-        median: double(4)?,
-        standard_deviation: double(5)?,
-        minimum: double(6)?,
-        maximum: double(7)?,
-        mean_confidence_95_low: double(8)?,
-        mean_confidence_95_high: double(9)?,
-        anomaly_count: integer(10)?,
-        first_timestamp: timestamp(11)?,
-        last_timestamp: timestamp(12)?,
-        updated_at: timestamp(13)?.ok_or_else(|| wrong(13))?,
+    row_of_bits(device_id, |at| match (COLUMNS[at].kind, fields.get(at)) {
+        (_, Some(Field::Null)) => Ok(None),
+        (ColumnKind::Double, Some(Field::Double(value))) => Ok(Some(value.to_bits())),
+        (ColumnKind::Integer, Some(Field::Long(value))) => Ok(Some(*value as u64)),
+        (ColumnKind::Timestamp, Some(Field::Long(value) | Field::TimestampMillis(value))) => Ok(Some(*value as u64)),
+        _ => Err(is_wrong(at)),
     })
+}
+
+/// A device's row, whose other columns are 64 bits each: of integers and instants as they are, of doubles theirs.
+pub(crate) fn row_of_bits(
+    device_id: DeviceId,
+    bits: impl Fn(usize) -> std::result::Result<Option<u64>, ReadError>,
+) -> std::result::Result<CuratedRow, ReadError> {
+    let integer = |at| bits(at)?.filter(|bits| i64::try_from(*bits).is_ok()).ok_or_else(|| is_wrong(at));
+    let double = |at| Ok::<_, ReadError>(bits(at)?.map(f64::from_bits));
+    let instant = |at| {
+        let instant = |bits| Timestamp::from_millisecond(bits as i64).ok_or_else(|| is_wrong(at));
+        bits(at)?.map(instant).transpose()
+    };
+    let mut statistics = StatisticsAttributes::empty(Timestamp::UNIX_EPOCH);
+    let mut column = 2..;
+    for member in &MEMBERS {
+        let mut next = || column.next().unwrap_or_default();
+        match member.field {
+            At::Count(count) => *count(&mut statistics) = integer(next())?,
+            At::Number(number) => *number(&mut statistics) = double(next())?,
+            At::Interval(interval) => {
+                let ends = double(next())?.zip(double(next())?);
+                *interval(&mut statistics) = ends.map(|(low, high)| ConfidenceInterval { low, high });
+            }
+            At::Timestamp(timestamp) => *timestamp(&mut statistics) = instant(next())?,
+            At::Instant(timestamp) => {
+                let at = next();
+                *timestamp(&mut statistics) = instant(at)?.ok_or_else(|| is_wrong(at))?;
+            }
+        }
+    }
+    Ok(CuratedRow { device_id, revision: integer(1)?, statistics })
+}
+
+fn is_wrong(column: usize) -> ReadError {
+    ReadError::OtherTable(format!("`{}` is not what the column holds", COLUMNS[column].name))
 }

@@ -4,7 +4,6 @@
 
 use crate::bounded_file::BoundedFile;
 use crate::parquet_file::{ReadError, SCHEMA, catch, properties};
-use crate::schema::{COLUMNS, Values};
 use parquet::basic::Repetition;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::column::writer::ColumnWriter;
@@ -13,6 +12,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
+use ports::{COLUMNS, ColumnKind};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fs::File;
@@ -257,7 +257,7 @@ impl Table {
     ) -> (Vec<T>, Option<Vec<i16>>) {
         let cells = &self.cells[column - 1];
         let values = rows.clone().filter_map(|row| cells.get(row)).map(value).collect();
-        let is_required = matches!(COLUMNS[column].values, Values::Text(_) | Values::Integer(_));
+        let is_required = matches!(COLUMNS[column].kind, ColumnKind::Text | ColumnKind::Integer);
         (values, (!is_required).then(|| rows.map(|row| i16::from(cells.present[row])).collect()))
     }
 }

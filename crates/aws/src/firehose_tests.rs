@@ -1,23 +1,25 @@
 use super::*;
+use ports::{ConfidenceInterval, StatisticsAttributes};
 use proptest::prelude::*;
 use telemetry::{DeviceId, Timestamp};
 
-fn row(device_id: &str, revision: i64) -> CuratedRow {
+fn row(device_id: &str, revision: u64) -> CuratedRow {
     CuratedRow {
         device_id: DeviceId::parse(device_id).expect("a name"),
         revision,
-        count: 3,
-        mean: Some(66.0),
-        median: Some(40.0),
-        standard_deviation: Some(49.426_713_424_505_53),
-        minimum: Some(35.0),
-        maximum: Some(123.0),
-        mean_confidence_95_low: None,
-        mean_confidence_95_high: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
+        statistics: StatisticsAttributes {
+            count: 3,
+            mean: Some(66.0),
+            median: Some(40.0),
+            standard_deviation: Some(49.426_713_424_505_53),
+            minimum: Some(35.0),
+            maximum: Some(123.0),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: None,
+            last_timestamp: None,
+            updated_at: Timestamp::UNIX_EPOCH,
+        },
     }
 }
 
@@ -58,15 +60,15 @@ proptest! {
 
 #[test]
 fn the_longest_row_is_far_below_a_records_limit() {
-    let longest = CuratedRow {
+    let mut longest = row(&"d".repeat(128), i64::MAX as u64);
+    longest.statistics = StatisticsAttributes {
         mean: Some(-1.234_567_890_123_456_7e-100),
-        mean_confidence_95_low: Some(f64::MIN),
-        mean_confidence_95_high: Some(f64::MIN_POSITIVE),
+        mean_confidence_95: Some(ConfidenceInterval { low: f64::MIN, high: f64::MIN_POSITIVE }),
         first_timestamp: Timestamp::parse("9999-12-30T21:59:59.999999999Z").ok(),
         last_timestamp: Timestamp::parse("9999-12-30T21:59:59.999999999Z").ok(),
-        count: i64::MAX,
-        anomaly_count: i64::MAX,
-        ..row(&"d".repeat(128), i64::MAX)
+        count: u64::MAX,
+        anomaly_count: u64::MAX,
+        ..longest.statistics
     };
     assert!(lines(&[longest])[0].len() < 1024);
 }

@@ -3,7 +3,10 @@
 use crate::number;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use ports::{ConfidenceInterval, LedgerPageItem, StatisticsAttributes, StatisticsItem, StoreError};
+use ports::{
+    ConfidenceInterval, Field, LedgerPageItem, MEMBERS, Member, MemberValue, StatisticsAttributes, StatisticsItem,
+    StoreError,
+};
 use statistics::{CorruptState, DeviceState, LedgerPage};
 use std::collections::HashMap;
 use telemetry::{DeviceId, Timestamp};
@@ -23,21 +26,18 @@ pub(crate) fn key(device_id: &DeviceId, item: &str) -> Attributes {
 
 /// The item `statistics` of a device, key included.
 pub(crate) fn encode_statistics(device_id: &DeviceId, item: &StatisticsItem) -> Attributes {
-    let readable = &item.attributes;
     let mut attributes = key(device_id, STATISTICS);
     let mut set = |name: &str, value| attributes.insert(name.to_owned(), value);
     set("revision", integer(item.revision));
-    set("count", integer(readable.count));
-    set("mean", number::to_attribute(readable.mean));
-    set("median", number::to_attribute(readable.median));
-    set("standard_deviation", number::to_attribute(readable.standard_deviation));
-    set("minimum", number::to_attribute(readable.minimum));
-    set("maximum", number::to_attribute(readable.maximum));
-    set("mean_confidence_95", encode_interval(readable.mean_confidence_95));
-    set("anomaly_count", integer(readable.anomaly_count));
-    set("first_timestamp", encode_timestamp(readable.first_timestamp));
-    set("last_timestamp", encode_timestamp(readable.last_timestamp));
-    set("updated_at", encode_timestamp(Some(readable.updated_at)));
+    for (member, value) in item.attributes.members() {
+        let value = match value {
+            MemberValue::Count(count) => integer(count),
+            MemberValue::Number(number) => number::to_attribute(number),
+            MemberValue::Interval(interval) => encode_interval(interval),
+            MemberValue::Timestamp(timestamp) => encode_timestamp(timestamp),
+        };
+        set(member.name, value);
+    }
     set("state", AttributeValue::B(Blob::new(item.state.clone())));
     attributes
 }
@@ -55,19 +55,18 @@ fn statistics_item(mut attributes: Attributes) -> Result<StatisticsItem, String>
         _ => return Err(not_a("state", "a binary")),
     };
     let from = &attributes;
-    let readable = StatisticsAttributes {
-        count: decode_integer(from, "count")?,
-        mean: decode_number(from, "mean")?,
-        median: decode_number(from, "median")?,
-        standard_deviation: decode_number(from, "standard_deviation")?,
-        minimum: decode_number(from, "minimum")?,
-        maximum: decode_number(from, "maximum")?,
-        mean_confidence_95: decode_interval(from)?,
-        anomaly_count: decode_integer(from, "anomaly_count")?,
-        first_timestamp: decode_timestamp(from, "first_timestamp")?,
-        last_timestamp: decode_timestamp(from, "last_timestamp")?,
-        updated_at: decode_timestamp(from, "updated_at")?.ok_or_else(|| not_a("updated_at", "a timestamp"))?,
-    };
+    let mut readable = StatisticsAttributes::empty(Timestamp::UNIX_EPOCH);
+    for Member { name, field, .. } in &MEMBERS {
+        match field {
+            Field::Count(at) => *at(&mut readable) = decode_integer(from, name)?,
+            Field::Number(at) => *at(&mut readable) = decode_number(from, name)?,
+            Field::Interval(at) => *at(&mut readable) = decode_interval(from, name)?,
+            Field::Timestamp(at) => *at(&mut readable) = decode_timestamp(from, name)?,
+            Field::Instant(at) => {
+                *at(&mut readable) = decode_timestamp(from, name)?.ok_or_else(|| not_a(name, "a timestamp"))?;
+            }
+        }
+    }
     Ok(StatisticsItem { revision: decode_integer(from, "revision")?, attributes: readable, state })
 }
 
@@ -151,15 +150,15 @@ fn decode_number(attributes: &Attributes, name: &str) -> Result<Option<f64>, Str
     }
 }
 
-fn decode_interval(attributes: &Attributes) -> Result<Option<ConfidenceInterval>, String> {
-    match attributes.get("mean_confidence_95") {
+fn decode_interval(attributes: &Attributes, name: &str) -> Result<Option<ConfidenceInterval>, String> {
+    match attributes.get(name) {
         Some(AttributeValue::M(ends)) => match (decode_number(ends, "low")?, decode_number(ends, "high")?) {
             (Some(low), Some(high)) => Ok(Some(ConfidenceInterval { low, high })),
             // An end beyond the range of DynamoDB's numbers is NULL; half an interval is none.
             _ => Ok(None),
         },
         Some(AttributeValue::Null(true)) => Ok(None),
-        _ => Err(not_a("mean_confidence_95", "a map or NULL")),
+        _ => Err(not_a(name, "a map or NULL")),
     }
 }
 

@@ -9,27 +9,16 @@ use crate::database::Database;
 use crate::item::decode_item;
 use crate::statistics::{EmbeddedStatisticsStore, unreadable_item};
 use crate::statistics_journal::{ITEMS, StatisticsOperation, UNCURATED};
-use ports::{StatisticsAttributes, StoreError};
+use ports::{CuratedRow, StoreError};
 use redb::ReadableTable as _;
 use std::ops::Bound;
 use telemetry::DeviceId;
-
-/// One device's newest state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UncuratedState {
-    /// The device.
-    pub device_id: DeviceId,
-    /// The state's revision.
-    pub revision: u64,
-    /// What people read of it.
-    pub attributes: StatisticsAttributes,
-}
 
 /// States that no curated file holds.
 #[derive(Debug, Default)]
 pub struct Uncurated {
     /// In byte order of their devices' names.
-    pub states: Vec<UncuratedState>,
+    pub states: Vec<CuratedRow>,
     /// Devices whose item cannot be read, and why; they stay where they are.
     pub unreadable: Vec<(String, StoreError)>,
     /// The last device looked at: there may be more after it. `None`: there are none.
@@ -73,10 +62,10 @@ impl EmbeddedStatisticsStore {
                 found.next = Some(device.to_owned());
                 let Some(bytes) = items.get(device)? else { continue };
                 match decode_item(bytes.value()).zip(DeviceId::parse(device).ok()) {
-                    Some((item, device_id)) => found.states.push(UncuratedState {
+                    Some((item, device_id)) => found.states.push(CuratedRow {
                         device_id,
                         revision: item.revision,
-                        attributes: item.attributes,
+                        statistics: item.attributes,
                     }),
                     None => found.unreadable.push((device.to_owned(), unreadable_item(device, bytes.value()))),
                 }

@@ -48,7 +48,7 @@ pub use accounting::Accounting;
 pub use archive::FileArchive;
 pub use backup::{Backup, BackupError};
 pub use checkpoints::EmbeddedCheckpoints;
-pub use curated::{Uncurated, UncuratedState};
+pub use curated::Uncurated;
 pub use dead_letters::{EmbeddedDeadLetterQueue, dead_letter_key};
 pub use failure::{OpenError, StorageFailure};
 pub use files::{rename_folder, write_file};

@@ -1,14 +1,13 @@
 //! One device's course: its states, as curated files have them, thinned to as many as a chart shows.
 
-use crate::answer::{Answer, Number, Refusal, json};
+use crate::answer::{Answer, Refusal, json};
 use crate::gateway::query;
-use crate::reads::{Interval, no_data, unavailable};
+use crate::reads::{Members, no_data, unavailable};
 use crate::{Gateway, HistoryQuery, PipelineView};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use ports::{CuratedRow, EventStream};
 use serde::Serialize;
-use telemetry::Timestamp;
 
 const ROWS_DEFAULT: usize = 500;
 const ROWS_MAX: usize = 5000;
@@ -18,7 +17,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         #[derive(Serialize)]
         struct Body<'a> {
             device_id: &'a str,
-            rows: Vec<Row>,
+            rows: Vec<Row<'a>>,
             rows_found: usize,
             unreadable_files: usize,
         }
@@ -52,38 +51,15 @@ fn kept(found: usize, limit: usize) -> impl Iterator<Item = usize> {
 
 /// A state, with the members of `GET /`.
 #[derive(Serialize)]
-struct Row {
-    revision: i64,
-    count: i64,
-    mean: Option<Number>,
-    median: Option<Number>,
-    standard_deviation: Option<Number>,
-    minimum: Option<Number>,
-    maximum: Option<Number>,
-    mean_confidence_95: Option<Interval>,
-    anomaly_count: i64,
-    first_timestamp: Option<Timestamp>,
-    last_timestamp: Option<Timestamp>,
-    updated_at: Timestamp,
+struct Row<'a> {
+    revision: u64,
+    #[serde(flatten)]
+    members: Members<'a>,
 }
 
-impl Row {
-    fn of(row: &CuratedRow) -> Self {
-        let ends = row.mean_confidence_95_low.zip(row.mean_confidence_95_high);
-        Row {
-            revision: row.revision,
-            count: row.count,
-            mean: row.mean.map(Number),
-            median: row.median.map(Number),
-            standard_deviation: row.standard_deviation.map(Number),
-            minimum: row.minimum.map(Number),
-            maximum: row.maximum.map(Number),
-            mean_confidence_95: ends.map(|(low, high)| Interval { low: Number(low), high: Number(high) }),
-            anomaly_count: row.anomaly_count,
-            first_timestamp: row.first_timestamp,
-            last_timestamp: row.last_timestamp,
-            updated_at: row.updated_at,
-        }
+impl<'a> Row<'a> {
+    fn of(row: &'a CuratedRow) -> Self {
+        Row { revision: row.revision, members: Members(&row.statistics) }
     }
 }
 

@@ -6,9 +6,10 @@ use crate::recent::Recent;
 use crate::{Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use ports::{ConfidenceInterval, EventStream, StatisticsAttributes, with_causes};
-use serde::Serialize;
-use telemetry::{DeviceId, Timestamp};
+use ports::{ConfidenceInterval, EventStream, MEMBERS, Member, MemberValue, StatisticsAttributes, with_causes};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use telemetry::DeviceId;
 
 const DEVICES_DEFAULT: usize = 100;
 const DEVICES_MAX: usize = 1000;
@@ -61,17 +62,26 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
 #[derive(Serialize)]
 pub(crate) struct Statistics<'a> {
     pub device_id: &'a str,
-    count: u64,
-    mean: Option<Number>,
-    median: Option<Number>,
-    standard_deviation: Option<Number>,
-    minimum: Option<Number>,
-    maximum: Option<Number>,
-    mean_confidence_95: Option<Interval>,
-    anomaly_count: u64,
-    first_timestamp: Option<Timestamp>,
-    last_timestamp: Option<Timestamp>,
-    updated_at: Timestamp,
+    #[serde(flatten)]
+    members: Members<'a>,
+}
+
+/// The members of a record, as answers have them.
+pub(crate) struct Members<'a>(pub &'a StatisticsAttributes);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(MEMBERS.len()))?;
+        for (Member { name, .. }, value) in self.0.members() {
+            match value {
+                MemberValue::Count(count) => map.serialize_entry(name, &count)?,
+                MemberValue::Number(number) => map.serialize_entry(name, &number.map(Number))?,
+                MemberValue::Interval(ends) => map.serialize_entry(name, &ends.map(Interval::from))?,
+                MemberValue::Timestamp(instant) => map.serialize_entry(name, &instant)?,
+            }
+        }
+        map.end()
+    }
 }
 
 /// A closed interval.
@@ -88,21 +98,8 @@ impl From<ConfidenceInterval> for Interval {
 }
 
 impl<'a> Statistics<'a> {
-    pub fn new(device_id: &'a DeviceId, attributes: &StatisticsAttributes) -> Self {
-        Statistics {
-            device_id: device_id.as_str(),
-            count: attributes.count,
-            mean: attributes.mean.map(Number),
-            median: attributes.median.map(Number),
-            standard_deviation: attributes.standard_deviation.map(Number),
-            minimum: attributes.minimum.map(Number),
-            maximum: attributes.maximum.map(Number),
-            mean_confidence_95: attributes.mean_confidence_95.map(Interval::from),
-            anomaly_count: attributes.anomaly_count,
-            first_timestamp: attributes.first_timestamp,
-            last_timestamp: attributes.last_timestamp,
-            updated_at: attributes.updated_at,
-        }
+    pub fn new(device_id: &'a DeviceId, attributes: &'a StatisticsAttributes) -> Self {
+        Statistics { device_id: device_id.as_str(), members: Members(attributes) }
     }
 }
 

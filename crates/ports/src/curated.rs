@@ -1,8 +1,11 @@
 //! Curated data: what analysts query, one row per device and revision.
 
-use crate::{StatisticsAttributes, StatisticsItem};
+use crate::{Field, MEMBERS, MemberValue, StatisticsAttributes};
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::future::Future;
+use std::iter::once;
+use std::sync::LazyLock;
 use telemetry::{DeviceId, Timestamp};
 
 /// One row of the curated table `device_statistics`: a device's statistics as one revision had them. Its key is
@@ -11,97 +14,105 @@ use telemetry::{DeviceId, Timestamp};
 /// Serialized it is the JSON document that Firehose turns into Parquet: one member a column, in the table's order, and
 /// timestamps as `YYYY-MM-DD HH:MM:SS.mmm` in UTC, a form that both of Firehose's deserializers take
 /// (<https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion.html>).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CuratedRow {
     /// The device.
-    #[serde(serialize_with = "device_id")]
     pub device_id: DeviceId,
     /// The revision of the device's item.
-    pub revision: i64,
-    /// Readings counted.
-    pub count: i64,
-    /// Arithmetic mean.
-    pub mean: Option<f64>,
-    /// Median.
-    pub median: Option<f64>,
-    /// Sample standard deviation (n−1); `None` for one reading.
-    pub standard_deviation: Option<f64>,
-    /// Smallest value.
-    pub minimum: Option<f64>,
-    /// Largest value.
-    pub maximum: Option<f64>,
-    /// Lower end of the 95% confidence interval of the mean; `None` for one reading.
-    pub mean_confidence_95_low: Option<f64>,
-    /// Upper end of the 95% confidence interval of the mean; `None` for one reading.
-    pub mean_confidence_95_high: Option<f64>,
-    /// Readings that stood out from those before them.
-    pub anomaly_count: i64,
-    /// Earliest reading's timestamp.
-    #[serde(serialize_with = "optional_instant")]
-    pub first_timestamp: Option<Timestamp>,
-    /// Latest reading's timestamp.
-    #[serde(serialize_with = "optional_instant")]
-    pub last_timestamp: Option<Timestamp>,
-    /// When the revision was written.
-    #[serde(serialize_with = "instant")]
-    pub updated_at: Timestamp,
+    pub revision: u64,
+    /// The statistics.
+    pub statistics: StatisticsAttributes,
 }
 
-/// A number that a `bigint` column does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is beyond a column's 63 bits")]
-pub struct ColumnOverflow(pub &'static str);
+/// A column of the curated table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name: that of the record's member, flattened.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnKind,
+}
+
+/// A column's type. Texts and integers are always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// `string`.
+    Text,
+    /// `bigint`.
+    Integer,
+    /// `double`, or nothing.
+    Double,
+    /// `timestamp` in UTC to the millisecond, or nothing.
+    Timestamp,
+}
+
+/// A row's value of a column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cell<'a> {
+    /// `string`.
+    Text(&'a str),
+    /// `bigint`.
+    Integer(i64),
+    /// `double`, or nothing.
+    Double(Option<f64>),
+    /// `timestamp`, or nothing.
+    Timestamp(Option<Timestamp>),
+}
+
+/// The table's columns; the partition `dt`, the UTC day of delivery, comes on top.
+pub static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let column = |name: String, kind| Column { name, kind };
+    let mut columns =
+        vec![column("device_id".to_owned(), ColumnKind::Text), column("revision".to_owned(), ColumnKind::Integer)];
+    for member in &MEMBERS {
+        let name = member.name.to_owned();
+        match member.field {
+            Field::Count(_) => columns.push(column(name, ColumnKind::Integer)),
+            Field::Number(_) => columns.push(column(name, ColumnKind::Double)),
+            Field::Interval(_) => {
+                columns.extend(["low", "high"].map(|end| column(format!("{name}_{end}"), ColumnKind::Double)));
+            }
+            Field::Timestamp(_) | Field::Instant(_) => columns.push(column(name, ColumnKind::Timestamp)),
+        }
+    }
+    columns
+});
 
 impl CuratedRow {
-    /// The row of a device's item.
-    ///
-    /// # Errors
-    /// [`ColumnOverflow`]: no item that was ever counted to.
-    pub fn new(device_id: DeviceId, item: &StatisticsItem) -> Result<Self, ColumnOverflow> {
-        Self::of_attributes(device_id, item.revision, &item.attributes)
-    }
-
-    /// The row of a revision's attributes.
-    ///
-    /// # Errors
-    /// As [`CuratedRow::new`].
-    pub fn of_attributes(
-        device_id: DeviceId,
-        revision: u64,
-        attributes: &StatisticsAttributes,
-    ) -> Result<Self, ColumnOverflow> {
-        let integer = |name, number: u64| i64::try_from(number).map_err(|_| ColumnOverflow(name));
-        Ok(CuratedRow {
-            device_id,
-            revision: integer("revision", revision)?,
-            count: integer("count", attributes.count)?,
-            mean: attributes.mean,
-            median: attributes.median,
-            standard_deviation: attributes.standard_deviation,
-            minimum: attributes.minimum,
-            maximum: attributes.maximum,
-            mean_confidence_95_low: attributes.mean_confidence_95.map(|interval| interval.low),
-            mean_confidence_95_high: attributes.mean_confidence_95.map(|interval| interval.high),
-            anomaly_count: integer("anomaly_count", attributes.anomaly_count)?,
-            first_timestamp: attributes.first_timestamp,
-            last_timestamp: attributes.last_timestamp,
-            updated_at: attributes.updated_at,
-        })
+    /// The row's values, in the order of [`COLUMNS`].
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        // Nothing counts to 2^63.
+        let integer = |number: u64| Cell::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let key = [Cell::Text(self.device_id.as_str()), integer(self.revision)];
+        let members = self.statistics.members().flat_map(move |(_, value)| {
+            let (first, second) = match value {
+                MemberValue::Count(count) => (integer(count), None),
+                MemberValue::Number(number) => (Cell::Double(number), None),
+                MemberValue::Interval(ends) => {
+                    (Cell::Double(ends.map(|ends| ends.low)), Some(Cell::Double(ends.map(|ends| ends.high))))
+                }
+                MemberValue::Timestamp(instant) => (Cell::Timestamp(instant), None),
+            };
+            once(first).chain(second)
+        });
+        key.into_iter().chain(members)
     }
 }
 
-fn device_id<S: Serializer>(device_id: &DeviceId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(device_id.as_str())
-}
-
-fn instant<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&instant.utc_millisecond())
-}
-
-fn optional_instant<S: Serializer>(instant: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match instant {
-        Some(instant) => serializer.serialize_str(&instant.utc_millisecond()),
-        None => serializer.serialize_none(),
+impl Serialize for CuratedRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(COLUMNS.len()))?;
+        for (column, cell) in COLUMNS.iter().zip(self.cells()) {
+            match cell {
+                Cell::Text(text) => map.serialize_entry(&column.name, text)?,
+                Cell::Integer(number) => map.serialize_entry(&column.name, &number)?,
+                Cell::Double(number) => map.serialize_entry(&column.name, &number)?,
+                Cell::Timestamp(instant) => {
+                    map.serialize_entry(&column.name, &instant.map(|instant| instant.utc_millisecond()))?;
+                }
+            }
+        }
+        map.end()
     }
 }
 

@@ -18,6 +18,7 @@ mod dead_letter_queue;
 mod event_stream;
 mod message_queue;
 mod panics;
+mod statistics_record;
 mod statistics_store;
 
 pub use archive::{Archive, ArchiveError, ArchiveFolder, PutNew};
@@ -25,7 +26,7 @@ pub use backup::{BackupProgress, BackupStage, BackupSummary};
 pub use causes::with_causes;
 pub use checkpoints::{CheckpointError, Checkpoints};
 pub use clock::{Clock, SystemClock};
-pub use curated::{ColumnOverflow, CuratedDelivery, CuratedRow, DeliveryError};
+pub use curated::{COLUMNS, Cell, Column, ColumnKind, CuratedDelivery, CuratedRow, DeliveryError};
 pub use dead_letter_queue::{DeadLetter, DeadLetterError, DeadLetterOrigin, DeadLetterQueue};
 pub use event_stream::{
     EventStream, ParseSequenceNumberError, Position, PutError, PutReceipt, RecordsPage, SequenceNumber, Shard, ShardId,
@@ -33,7 +34,8 @@ pub use event_stream::{
 };
 pub use message_queue::{Message, MessageQueue, MessageQueueError};
 pub use panics::{ReadPanic, catch_panic};
+pub use statistics_record::{ConfidenceInterval, Field, MEMBERS, Member, MemberValue, StatisticsAttributes};
 pub use statistics_store::{
-    ConfidenceInterval, DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPageItem, LedgerPart, StatisticsAttributes,
-    StatisticsItem, StatisticsStore, StoreError, WriteError,
+    DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPageItem, LedgerPart, StatisticsItem, StatisticsStore,
+    StoreError, WriteError,
 };

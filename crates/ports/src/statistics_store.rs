@@ -1,8 +1,8 @@
 //! The statistics of every device, and the ledger pages beside them: the table `device-statistics`.
 
-use serde::Serialize;
+use crate::StatisticsAttributes;
 use std::future::Future;
-use telemetry::{DeviceId, Timestamp};
+use telemetry::DeviceId;
 
 /// The item `statistics` of one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,42 +13,6 @@ pub struct StatisticsItem {
     pub attributes: StatisticsAttributes,
     /// The device state in its versioned binary form (`statistics::DeviceState`).
     pub state: Vec<u8>,
-}
-
-/// The readable attributes, under the names of the answer of `GET /?device_id=…`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StatisticsAttributes {
-    /// Readings counted.
-    pub count: u64,
-    /// Arithmetic mean.
-    pub mean: Option<f64>,
-    /// Median: the mean of the two middle values for an even count.
-    pub median: Option<f64>,
-    /// Sample standard deviation (n−1); `None` under two readings.
-    pub standard_deviation: Option<f64>,
-    /// Smallest value.
-    pub minimum: Option<f64>,
-    /// Largest value.
-    pub maximum: Option<f64>,
-    /// 95% confidence interval of the mean (Student's t); `None` under two readings.
-    pub mean_confidence_95: Option<ConfidenceInterval>,
-    /// Readings that stood out from the state before them.
-    pub anomaly_count: u64,
-    /// Earliest reading's timestamp.
-    pub first_timestamp: Option<Timestamp>,
-    /// Latest reading's timestamp.
-    pub last_timestamp: Option<Timestamp>,
-    /// When this revision was written.
-    pub updated_at: Timestamp,
-}
-
-/// A closed interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ConfidenceInterval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
 }
 
 /// One ledger page: identities already counted, written once and never changed.

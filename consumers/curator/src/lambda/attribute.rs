@@ -55,9 +55,9 @@ enum End {
 
 impl<'a> Attribute<'a> {
     /// A number, which is there.
-    pub(crate) fn integer(&self) -> Option<i64> {
+    pub(crate) fn integer(&self) -> Option<u64> {
         match self {
-            Attribute::Number(text) => text.parse().ok().filter(|number| *number >= 0),
+            Attribute::Number(text) => text.parse().ok().filter(|number| i64::try_from(*number).is_ok()),
             _ => None,
         }
     }

@@ -5,11 +5,13 @@
 //! read in one pass, nothing of it is copied but what a row holds, and an item that cannot be read fails alone.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 
-use super::attribute::{Attribute, Ends};
+use super::attribute::Attribute;
 use crate::{Change, Content, Unreadable};
-use ports::CuratedRow;
+use ports::{ConfidenceInterval, CuratedRow, Field, MEMBERS, Member, StatisticsAttributes};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
+use std::fmt;
 use telemetry::{DeviceId, Timestamp};
 
 /// The sort key of the item that rows are made of.
@@ -55,33 +57,67 @@ struct Keys<'a> {
     item: Attribute<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// What a row needs of an item: its revision, and the members in the order of [`MEMBERS`].
+#[derive(Default)]
 struct Image<'a> {
-    #[serde(borrow)]
     revision: Attribute<'a>,
-    #[serde(borrow)]
-    count: Attribute<'a>,
-    #[serde(borrow)]
-    mean: Attribute<'a>,
-    #[serde(borrow)]
-    median: Attribute<'a>,
-    #[serde(borrow)]
-    standard_deviation: Attribute<'a>,
-    #[serde(borrow)]
-    minimum: Attribute<'a>,
-    #[serde(borrow)]
-    maximum: Attribute<'a>,
-    #[serde(borrow)]
-    mean_confidence_95: Attribute<'a>,
-    #[serde(borrow)]
-    anomaly_count: Attribute<'a>,
-    #[serde(borrow)]
-    first_timestamp: Attribute<'a>,
-    #[serde(borrow)]
-    last_timestamp: Attribute<'a>,
-    #[serde(borrow)]
-    updated_at: Attribute<'a>,
+    members: [Attribute<'a>; MEMBERS.len()],
+}
+
+/// The name of an attribute, if a row needs it.
+enum Name {
+    Revision,
+    Member(usize),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+
+        impl Visitor<'_> for NameVisitor {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an attribute's name")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+                let member = MEMBERS.iter().position(|member| member.name == name).map_or(Name::Other, Name::Member);
+                Ok(if name == "revision" { Name::Revision } else { member })
+            }
+        }
+
+        deserializer.deserialize_identifier(NameVisitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Image<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ImageVisitor;
+
+        impl<'de> Visitor<'de> for ImageVisitor {
+            type Value = Image<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an item")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Image<'de>, A::Error> {
+                let mut image = Image::default();
+                while let Some(name) = map.next_key()? {
+                    match name {
+                        Name::Revision => image.revision = map.next_value()?,
+                        Name::Member(place) => image.members[place] = map.next_value()?,
+                        Name::Other => map.next_value::<IgnoredAny>().map(drop)?,
+                    }
+                }
+                Ok(image)
+            }
+        }
+
+        deserializer.deserialize_map(ImageVisitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for ChangeBatch {
@@ -124,36 +160,35 @@ fn content(keys: &Keys<'_>, image: Option<&Image<'_>>) -> Content {
 }
 
 fn row(device_id: &DeviceId, image: &Image<'_>) -> Result<CuratedRow, String> {
-    let (low, high) = match &image.mean_confidence_95 {
-        Attribute::Null => (None, None),
-        Attribute::Interval(ends) => interval(ends)?,
-        _ => return Err("`mean_confidence_95` is not a map of numbers or NULL".to_owned()),
-    };
-    Ok(CuratedRow {
-        device_id: device_id.clone(),
-        revision: integer("revision", &image.revision)?,
-        count: integer("count", &image.count)?,
-        mean: double("mean", &image.mean)?,
-        median: double("median", &image.median)?,
-        standard_deviation: double("standard_deviation", &image.standard_deviation)?,
-        minimum: double("minimum", &image.minimum)?,
-        maximum: double("maximum", &image.maximum)?,
-        mean_confidence_95_low: low,
-        mean_confidence_95_high: high,
-        anomaly_count: integer("anomaly_count", &image.anomaly_count)?,
-        first_timestamp: timestamp("first_timestamp", &image.first_timestamp)?,
-        last_timestamp: timestamp("last_timestamp", &image.last_timestamp)?,
-        updated_at: timestamp("updated_at", &image.updated_at)?.ok_or("`updated_at` is not a timestamp")?,
-    })
+    let mut statistics = StatisticsAttributes::empty(Timestamp::UNIX_EPOCH);
+    for (Member { name, field, .. }, attribute) in MEMBERS.iter().zip(&image.members) {
+        match field {
+            Field::Count(at) => *at(&mut statistics) = integer(name, attribute)?,
+            Field::Number(at) => *at(&mut statistics) = double(name, attribute)?,
+            Field::Interval(at) => *at(&mut statistics) = interval(name, attribute)?,
+            Field::Timestamp(at) => *at(&mut statistics) = timestamp(name, attribute)?,
+            Field::Instant(at) => {
+                *at(&mut statistics) =
+                    timestamp(name, attribute)?.ok_or_else(|| format!("`{name}` is not a timestamp"))?;
+            }
+        }
+    }
+    Ok(CuratedRow { device_id: device_id.clone(), revision: integer("revision", &image.revision)?, statistics })
 }
 
 /// An end beyond the range of DynamoDB's numbers is NULL; half an interval is none.
-fn interval(ends: &Ends<'_>) -> Result<(Option<f64>, Option<f64>), String> {
-    let (low, high) = (double("mean_confidence_95.low", &ends.low)?, double("mean_confidence_95.high", &ends.high)?);
-    Ok(low.zip(high).unzip())
+fn interval(name: &str, attribute: &Attribute<'_>) -> Result<Option<ConfidenceInterval>, String> {
+    let ends = match attribute {
+        Attribute::Null => return Ok(None),
+        Attribute::Interval(ends) => ends,
+        _ => return Err(format!("`{name}` is not a map of numbers or NULL")),
+    };
+    let low = double(&format!("{name}.low"), &ends.low)?;
+    let high = double(&format!("{name}.high"), &ends.high)?;
+    Ok(low.zip(high).map(|(low, high)| ConfidenceInterval { low, high }))
 }
 
-fn integer(name: &str, attribute: &Attribute<'_>) -> Result<i64, String> {
+fn integer(name: &str, attribute: &Attribute<'_>) -> Result<u64, String> {
     attribute.integer().ok_or_else(|| format!("`{name}` is not an integer from 0 to 2^63-1"))
 }
 

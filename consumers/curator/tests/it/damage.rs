@@ -8,7 +8,7 @@ use embedded::FileArchive;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData, RowGroupMetaDataBuilder,
 };
-use ports::{ArchiveFolder, Clock, CuratedDelivery as _, CuratedRow};
+use ports::{ArchiveFolder, Clock, ConfidenceInterval, CuratedDelivery as _, CuratedRow, StatisticsAttributes};
 use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
@@ -35,19 +35,20 @@ fn row(device: &str, revision: i64) -> CuratedRow {
     let noise = (revision as f64).sqrt();
     CuratedRow {
         device_id: DeviceId::parse(device).expect("a name"),
-        revision,
-        count: revision,
-        mean: Some(20.0 + noise),
-        median: Some(20.5),
-        standard_deviation: (revision > 1).then_some(noise),
-        minimum: Some(-0.0),
-        maximum: Some(99.25),
-        mean_confidence_95_low: (revision > 1).then_some(19.0 + noise),
-        mean_confidence_95_high: (revision > 1).then_some(21.0 + noise),
-        anomaly_count: revision / 7,
-        first_timestamp: Some(instant(NOON)),
-        last_timestamp: Some(instant(NOON + revision)),
-        updated_at: instant(NOON + revision),
+        revision: revision as u64,
+        statistics: StatisticsAttributes {
+            count: revision as u64,
+            mean: Some(20.0 + noise),
+            median: Some(20.5),
+            standard_deviation: (revision > 1).then_some(noise),
+            minimum: Some(-0.0),
+            maximum: Some(99.25),
+            mean_confidence_95: (revision > 1).then_some(ConfidenceInterval { low: 19.0 + noise, high: 21.0 + noise }),
+            anomaly_count: revision as u64 / 7,
+            first_timestamp: Some(instant(NOON)),
+            last_timestamp: Some(instant(NOON + revision)),
+            updated_at: instant(NOON + revision),
+        },
     }
 }
 

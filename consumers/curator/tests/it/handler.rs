@@ -1,7 +1,7 @@
 //! What the handler delivers and answers, whatever its delivery takes.
 
 use curator::{BatchReport, BatchResult, Change, Content, Curator, Unreadable};
-use ports::{CuratedDelivery, CuratedRow, DeliveryError};
+use ports::{CuratedDelivery, CuratedRow, DeliveryError, StatisticsAttributes};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ struct Scripted {
     refusals: Mutex<Vec<BTreeSet<usize>>>,
     /// For each call, how many of its answers are given.
     answers_max: Option<usize>,
-    taken: Mutex<Vec<(String, i64)>>,
+    taken: Mutex<Vec<(String, u64)>>,
 }
 
 impl CuratedDelivery for &Scripted {
@@ -34,23 +34,24 @@ impl CuratedDelivery for &Scripted {
     }
 }
 
-fn row(revision: i64) -> Content {
+fn row(revision: u64) -> Content {
     let instant = Timestamp::UNIX_EPOCH;
     Content::Row(Box::new(CuratedRow {
         device_id: DeviceId::parse("device-1").unwrap(),
         revision,
-        count: revision,
-        mean: Some(1.0),
-        median: Some(1.0),
-        standard_deviation: None,
-        minimum: Some(1.0),
-        maximum: Some(1.0),
-        mean_confidence_95_low: None,
-        mean_confidence_95_high: None,
-        anomaly_count: 0,
-        first_timestamp: Some(instant),
-        last_timestamp: Some(instant),
-        updated_at: instant,
+        statistics: StatisticsAttributes {
+            count: revision,
+            mean: Some(1.0),
+            median: Some(1.0),
+            standard_deviation: None,
+            minimum: Some(1.0),
+            maximum: Some(1.0),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: Some(instant),
+            last_timestamp: Some(instant),
+            updated_at: instant,
+        },
     }))
 }
 
@@ -144,8 +145,8 @@ proptest! {
             rest = &rest[resume.expect("a change of this batch")..];
         }
         prop_assert!(rest.is_empty(), "it does not come to an end");
-        let taken: BTreeSet<i64> = delivery.taken.into_inner().unwrap().into_iter().map(|(_, revision)| revision).collect();
-        let expected: BTreeSet<i64> = all.iter().filter_map(|change| match &change.content {
+        let taken: BTreeSet<u64> = delivery.taken.into_inner().unwrap().into_iter().map(|(_, revision)| revision).collect();
+        let expected: BTreeSet<u64> = all.iter().filter_map(|change| match &change.content {
             Content::Row(row) => Some(row.revision),
             _ => None,
         }).collect();

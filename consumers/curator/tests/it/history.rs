@@ -3,7 +3,7 @@
 
 use curator::{CURATED_PREFIX, HistoryQuery, Merger, device_history, parquet_file};
 use embedded::FileArchive;
-use ports::{ArchiveFolder, CuratedRow};
+use ports::{ArchiveFolder, ConfidenceInterval, CuratedRow, StatisticsAttributes};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -25,19 +25,21 @@ fn row(device: &str, revision: i64) -> CuratedRow {
     let noise = (revision as f64 * 7.0 + device.len() as f64).sqrt();
     CuratedRow {
         device_id: DeviceId::parse(device).expect("a name"),
-        revision,
-        count: 1 + revision,
-        mean: Some(20.0 + noise),
-        median: Some(noise),
-        standard_deviation: (revision % 3 > 0).then_some(noise),
-        minimum: Some(-0.0),
-        maximum: Some(99.25),
-        mean_confidence_95_low: (revision % 3 > 0).then_some(19.0 + noise),
-        mean_confidence_95_high: (revision % 3 > 0).then_some(21.0 + noise),
-        anomaly_count: revision / 7,
-        first_timestamp: (revision % 5 > 0).then_some(instant(START)),
-        last_timestamp: Some(instant(START + revision)),
-        updated_at: instant(START + HOUR * revision),
+        revision: revision as u64,
+        statistics: StatisticsAttributes {
+            count: 1 + revision as u64,
+            mean: Some(20.0 + noise),
+            median: Some(noise),
+            standard_deviation: (revision % 3 > 0).then_some(noise),
+            minimum: Some(-0.0),
+            maximum: Some(99.25),
+            mean_confidence_95: (revision % 3 > 0)
+                .then_some(ConfidenceInterval { low: 19.0 + noise, high: 21.0 + noise }),
+            anomaly_count: revision as u64 / 7,
+            first_timestamp: (revision % 5 > 0).then_some(instant(START)),
+            last_timestamp: Some(instant(START + revision)),
+            updated_at: instant(START + HOUR * revision),
+        },
     }
 }
 
@@ -54,7 +56,7 @@ impl Curated {
 
     /// Rows of revisions of one day, as they were delivered.
     fn put(&self, number: usize, rows: &[CuratedRow]) -> String {
-        let at = rows.iter().map(|row| row.updated_at).max().expect("a row");
+        let at = rows.iter().map(|row| row.statistics.updated_at).max().expect("a row");
         let key = format!("{CURATED_PREFIX}dt={}/{}-{number}.parquet", at.utc_date(), at.as_millisecond());
         self.put_bytes(&key, &parquet_file::write(rows).expect("a file"));
         key

@@ -3,7 +3,7 @@
 
 use curator::{CURATED_PREFIX, MergeError, MergedDay, Merger, open_day, parquet_file};
 use embedded::FileArchive;
-use ports::{ArchiveFolder, CuratedRow};
+use ports::{ArchiveFolder, ConfidenceInterval, CuratedRow, StatisticsAttributes};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,19 +110,20 @@ fn row(device: &str, revision: i64) -> CuratedRow {
         ((revision as f64).sqrt(), Timestamp::from_millisecond(1_769_731_200_000 + revision * 60_000));
     CuratedRow {
         device_id: DeviceId::parse(device).expect("a name"),
-        revision,
-        count: 1 + revision,
-        mean: Some(20.0 + noise),
-        median: Some(20.5),
-        standard_deviation: (revision > 1).then_some(noise),
-        minimum: Some(-0.0),
-        maximum: Some(99.25),
-        mean_confidence_95_low: (revision > 1).then_some(19.0 + noise),
-        mean_confidence_95_high: (revision > 1).then_some(21.0 + noise),
-        anomaly_count: revision / 7,
-        first_timestamp: (revision != 3).then_some(instant).flatten(),
-        last_timestamp: instant,
-        updated_at: instant.expect("in range"),
+        revision: revision as u64,
+        statistics: StatisticsAttributes {
+            count: 1 + revision as u64,
+            mean: Some(20.0 + noise),
+            median: Some(20.5),
+            standard_deviation: (revision > 1).then_some(noise),
+            minimum: Some(-0.0),
+            maximum: Some(99.25),
+            mean_confidence_95: (revision > 1).then_some(ConfidenceInterval { low: 19.0 + noise, high: 21.0 + noise }),
+            anomaly_count: revision as u64 / 7,
+            first_timestamp: (revision != 3).then_some(instant).flatten(),
+            last_timestamp: instant,
+            updated_at: instant.expect("in range"),
+        },
     }
 }
 
@@ -145,7 +146,7 @@ fn a_days_files_become_one_sorted_by_device_and_revision() {
     assert_eq!(curated.distinct(), before);
     let rows = curated.rows();
     assert_eq!(rows.iter().map(|(day, _)| day.as_str()).collect::<Vec<_>>(), [DAYS[0], DAYS[1], DAYS[1], DAYS[1]]);
-    let keys: Vec<(&str, i64)> = rows[0].1.iter().map(|row| (row.device_id.as_str(), row.revision)).collect();
+    let keys: Vec<(&str, u64)> = rows[0].1.iter().map(|row| (row.device_id.as_str(), row.revision)).collect();
     assert_eq!(keys.len(), 20 * 12);
     assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
 }
@@ -202,7 +203,8 @@ fn what_comes_after_a_merge_is_merged_by_the_next_pass() {
 #[test]
 fn rows_of_one_key_that_differ_are_both_kept() {
     let curated = Curated::new();
-    let other = CuratedRow { mean: Some(-1.0), ..row("a", 1) };
+    let mut other = row("a", 1);
+    other.statistics.mean = Some(-1.0);
     curated.put(DAYS[0], 0, &[row("a", 1), row("a", 2)]);
     curated.put(DAYS[0], 1, &[other, row("a", 2)]);
     let before = curated.distinct();
@@ -286,7 +288,7 @@ impl ArchiveFolder for Forgetful {
 
     fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
         let mut rows = parquet_file::read(bytes.to_vec()).map_err(io::Error::other)?;
-        rows[3].standard_deviation = Some(0.5);
+        rows[3].statistics.standard_deviation = Some(0.5);
         ArchiveFolder::put(&self.0, key, &parquet_file::write(&rows).map_err(io::Error::other)?)
     }
 

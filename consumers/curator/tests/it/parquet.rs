@@ -3,7 +3,9 @@
 
 use curator::{CURATED_PREFIX, ParquetDelivery, parquet_file};
 use embedded::FileArchive;
-use ports::{Archive as _, Clock, CuratedDelivery, CuratedRow, DeliveryError};
+use ports::{
+    Archive as _, Clock, ConfidenceInterval, CuratedDelivery, CuratedRow, DeliveryError, StatisticsAttributes,
+};
 use proptest::option;
 use proptest::prelude::*;
 use std::ops::Deref;
@@ -67,23 +69,24 @@ async fn received(files: &Files) -> Vec<CuratedRow> {
 
 ports::curated_delivery_contract!(make, received);
 
-fn row(device: &str, revision: i64) -> CuratedRow {
+fn row(device: &str, revision: u64) -> CuratedRow {
     let instant = Timestamp::from_millisecond(NOW);
     CuratedRow {
         device_id: DeviceId::parse(device).expect("a name"),
         revision,
-        count: 1,
-        mean: Some(1.5),
-        median: Some(1.5),
-        standard_deviation: None,
-        minimum: Some(1.5),
-        maximum: Some(1.5),
-        mean_confidence_95_low: None,
-        mean_confidence_95_high: None,
-        anomaly_count: 0,
-        first_timestamp: instant,
-        last_timestamp: instant,
-        updated_at: instant.expect("in range"),
+        statistics: StatisticsAttributes {
+            count: 1,
+            mean: Some(1.5),
+            median: Some(1.5),
+            standard_deviation: None,
+            minimum: Some(1.5),
+            maximum: Some(1.5),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: instant,
+            last_timestamp: instant,
+            updated_at: instant.expect("in range"),
+        },
     }
 }
 
@@ -107,7 +110,7 @@ async fn deliveries_of_one_millisecond_or_under_a_clock_set_back_replace_no_othe
         files.deliver(vec![row("a", revision)]).await;
     }
     files.deliver(vec![row("a", 5)]).await;
-    let mut revisions: Vec<i64> = received(&files).await.iter().map(|row| row.revision).collect();
+    let mut revisions: Vec<u64> = received(&files).await.iter().map(|row| row.revision).collect();
     revisions.sort_unstable();
     assert_eq!(revisions, [1, 2, 3, 4, 5]);
 }
@@ -140,6 +143,10 @@ fn a_file_that_is_damaged_or_of_another_table_is_not_read() {
     assert!(error.contains("Anomaly_count"), "{error}");
 }
 
+fn double() -> impl Strategy<Value = f64> {
+    prop::num::f64::ANY.prop_filter("no NaN", |number| !number.is_nan())
+}
+
 prop_compose! {
     fn instant()(milliseconds in -62_135_596_800_000i64..253_402_207_200_000) -> Timestamp {
         Timestamp::from_millisecond(milliseconds).expect("within the years 1 to 9999")
@@ -149,16 +156,18 @@ prop_compose! {
 prop_compose! {
     fn any_row()(
         device_id in "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}",
-        [revision, count, anomaly_count] in prop::array::uniform3(0i64..),
-        doubles in prop::array::uniform7(option::of(prop::num::f64::ANY.prop_filter("no NaN", |f| !f.is_nan()))),
+        [revision, count, anomaly_count] in prop::array::uniform3(0..=i64::MAX as u64),
+        doubles in prop::array::uniform5(option::of(double())),
+        ends in option::of((double(), double())),
         (first_timestamp, last_timestamp, updated_at) in (option::of(instant()), option::of(instant()), instant()),
     ) -> CuratedRow {
-        let [mean, median, standard_deviation, minimum, maximum, mean_confidence_95_low, mean_confidence_95_high] = doubles;
-        CuratedRow {
-            device_id: DeviceId::parse(device_id).expect("a name"), revision, count, mean, median, standard_deviation,
-            minimum, maximum, mean_confidence_95_low, mean_confidence_95_high, anomaly_count, first_timestamp,
+        let [mean, median, standard_deviation, minimum, maximum] = doubles;
+        let mean_confidence_95 = ends.map(|(low, high)| ConfidenceInterval { low, high });
+        let statistics = StatisticsAttributes {
+            count, mean, median, standard_deviation, minimum, maximum, mean_confidence_95, anomaly_count, first_timestamp,
             last_timestamp, updated_at,
-        }
+        };
+        CuratedRow { device_id: DeviceId::parse(device_id).expect("a name"), revision, statistics }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::scripted_service::{Answer, Call, ScriptedService};
 use aws::{FirehoseCuratedDelivery, aws_sdk_firehose};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ports::{CuratedDelivery, CuratedRow, DeliveryError, with_causes};
+use ports::{ConfidenceInterval, CuratedDelivery, CuratedRow, DeliveryError, StatisticsAttributes, with_causes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -61,19 +61,20 @@ fn put_record_batch(call: &Call, verdict: &Verdict, taken: &mut Taken) -> Answer
 fn rows(count: usize) -> Vec<CuratedRow> {
     let row = |n: usize| CuratedRow {
         device_id: DeviceId::parse(format!("{}-{n}", "d".repeat(100))).expect("a name"),
-        revision: n as i64,
-        count: 3,
-        mean: Some(0.1 + 0.2 + n as f64),
-        median: Some(40.0),
-        standard_deviation: Some(49.426_713_424_505_53),
-        minimum: Some(35.0),
-        maximum: Some(123.0),
-        mean_confidence_95_low: Some(-56.782_782_639_882_13),
-        mean_confidence_95_high: Some(188.782_782_639_882_13),
-        anomaly_count: 0,
-        first_timestamp: Some(Timestamp::UNIX_EPOCH),
-        last_timestamp: Some(Timestamp::UNIX_EPOCH),
-        updated_at: Timestamp::UNIX_EPOCH,
+        revision: n as u64,
+        statistics: StatisticsAttributes {
+            count: 3,
+            mean: Some(0.1 + 0.2 + n as f64),
+            median: Some(40.0),
+            standard_deviation: Some(49.426_713_424_505_53),
+            minimum: Some(35.0),
+            maximum: Some(123.0),
+            mean_confidence_95: Some(ConfidenceInterval { low: -56.782_782_639_882_13, high: 188.782_782_639_882_13 }),
+            anomaly_count: 0,
+            first_timestamp: Some(Timestamp::UNIX_EPOCH),
+            last_timestamp: Some(Timestamp::UNIX_EPOCH),
+            updated_at: Timestamp::UNIX_EPOCH,
+        },
     };
     (0..count).map(row).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::Holds;
 use curator::ParquetDelivery;
-use embedded::{EmbeddedStorage, FileArchive, StorageFailure, UncuratedState};
+use embedded::{EmbeddedStorage, FileArchive, StorageFailure};
 use ports::{CuratedDelivery, CuratedRow, SystemClock};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -75,13 +75,9 @@ async fn run(storage: &EmbeddedStorage, delivery: &impl CuratedDelivery, holds: 
 async fn deliver(
     storage: &EmbeddedStorage,
     delivery: &impl CuratedDelivery,
-    states: Vec<UncuratedState>,
+    rows: Vec<CuratedRow>,
 ) -> Result<(), CuratedFailure> {
-    let row = |state: UncuratedState| CuratedRow::of_attributes(state.device_id, state.revision, &state.attributes);
-    // Nothing counts to 2^63.
-    let rows: Vec<CuratedRow> = states.into_iter().filter_map(|state| row(state).ok()).collect();
-    let keys: Vec<(String, u64)> =
-        rows.iter().map(|row| (row.device_id.as_str().to_owned(), row.revision as u64)).collect();
+    let keys: Vec<(String, u64)> = rows.iter().map(|row| (row.device_id.as_str().to_owned(), row.revision)).collect();
     let results = delivery.deliver(rows).await;
     let mut failed = 0;
     let mut first = None;

@@ -101,7 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (storage, holds) = (open(folder.path()), Holds::default());
         for device in ["a", "b"] {
-            let row = CuratedRow::of_attributes(DeviceId::parse(device).unwrap(), 1, &attributes()).unwrap();
+            let row = CuratedRow { device_id: DeviceId::parse(device).unwrap(), revision: 1, statistics: attributes() };
             let delivery = ParquetDelivery::new(storage.archive(), AtTheEpoch);
             assert!(delivery.deliver(vec![row]).await[0].is_ok());
         }

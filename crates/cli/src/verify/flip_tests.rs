@@ -16,7 +16,7 @@ use embedded::{ArchiveLimits, EmbeddedStorage, FileArchive, OpenError, Options};
 use flate2::read::MultiGzDecoder;
 use ports::contract::statistics_store::{bare_attributes, keys_starting_with, whole_ledger};
 use ports::{
-    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, CuratedRow, DeviceWrite, EventStream as _, Position,
+    Archive as _, Checkpoints as _, Clock, CuratedDelivery as _, DeviceWrite, EventStream as _, Position,
     StatisticsAttributes, StatisticsItem, StatisticsStore as _, StreamEntry, catch_panic, with_causes,
 };
 use rand::rngs::StdRng;
@@ -94,12 +94,8 @@ async fn process(storage: &EmbeddedStorage, clock: &Arc<SetClock>) {
 async fn curate(storage: &EmbeddedStorage, clock: &Arc<SetClock>) {
     let found = storage.statistics().uncurated(None, 1000).await.unwrap();
     let keys = found.states.iter().map(|state| (state.device_id.as_str().to_owned(), state.revision)).collect();
-    let row = |state: embedded::UncuratedState| {
-        CuratedRow::of_attributes(state.device_id, state.revision, &state.attributes).unwrap()
-    };
-    let rows: Vec<CuratedRow> = found.states.into_iter().map(row).collect();
     let delivery = ParquetDelivery::<FileArchive, _>::new(storage.archive(), clock.clone());
-    delivery.deliver(rows).await.into_iter().for_each(|delivered| delivered.unwrap());
+    delivery.deliver(found.states).await.into_iter().for_each(|delivered| delivered.unwrap());
     storage.statistics().note_curated(keys).await.unwrap();
 }
 

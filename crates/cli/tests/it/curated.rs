@@ -34,7 +34,7 @@ fn newest(data_dir: &Path) -> BTreeMap<String, CuratedRow> {
 }
 
 /// A row says what the endpoint answers, to the bit; timestamps to the millisecond.
-fn assert_is_answer(row: &CuratedRow, answer: &Value) {
+fn assert_is_answer(CuratedRow { statistics: row, .. }: &CuratedRow, answer: &Value) {
     let number = |value: Option<f64>| value.map_or(Value::Null, |value| json!(value));
     let interval = |end: &str| answer["mean_confidence_95"].get(end).cloned().unwrap_or(Value::Null);
     for (name, found, expected) in [
@@ -43,8 +43,8 @@ fn assert_is_answer(row: &CuratedRow, answer: &Value) {
         ("standard_deviation", number(row.standard_deviation), answer["standard_deviation"].clone()),
         ("minimum", number(row.minimum), answer["minimum"].clone()),
         ("maximum", number(row.maximum), answer["maximum"].clone()),
-        ("low", number(row.mean_confidence_95_low), interval("low")),
-        ("high", number(row.mean_confidence_95_high), interval("high")),
+        ("low", number(row.mean_confidence_95.map(|ends| ends.low)), interval("low")),
+        ("high", number(row.mean_confidence_95.map(|ends| ends.high)), interval("high")),
     ] {
         assert_eq!(found.as_f64(), expected.as_f64(), "{name} of {answer}");
     }
@@ -85,8 +85,9 @@ fn what_has_changed_is_in_the_next_file_and_what_has_not_in_no_other() {
         assert_is_answer(row, &up.get(&format!("/?device_id={device}")).1);
     }
     let row = &newest(directory.path())["example"];
+    let row = &row.statistics;
     assert_eq!((row.mean, row.median, row.count), (Some(66.0), Some(40.0), 3));
-    assert_eq!(newest(directory.path())["single"].standard_deviation, None);
+    assert_eq!(newest(directory.path())["single"].statistics.standard_deviation, None);
 
     let before = files(directory.path());
     std::thread::sleep(Duration::from_millis(2500));
@@ -224,7 +225,7 @@ fn a_history_is_every_state_that_was_seen_at_an_intervals_end() {
             Expected::of(&values).assert_equals(&state);
             expected.push(state);
             wait_for("the interval's files", || {
-                newest(directory.path()).get("example").is_some_and(|row| row.count == values.len() as i64)
+                newest(directory.path()).get("example").is_some_and(|row| row.statistics.count == values.len() as u64)
             });
         }
         assert!(up.terminate().success());

@@ -3,7 +3,8 @@
 use crate::support::memory::Fate;
 use crate::support::{Answer, JSON, KEY, Server, reading, request};
 use gateway::{GatewayConfig, OPENAPI_DOCUMENT, ROUTES};
-use serde_json::Value;
+use ports::{Field, MEMBERS};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::Duration;
@@ -25,6 +26,30 @@ fn documented() -> Operations {
         }
     }
     operations
+}
+
+/// Both schemas of a device's statistics have the members of the record, of its types and all of them required.
+#[test]
+fn the_statistics_schemas_have_the_members_of_the_record() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    for (schema, key) in
+        [(&schemas["Statistics"], "device_id"), (&schemas["History"]["properties"]["rows"]["items"], "revision")]
+    {
+        let members: Vec<&str> = std::iter::once(key).chain(MEMBERS.iter().map(|member| member.name)).collect();
+        let names: BTreeSet<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, members.iter().copied().collect());
+        assert_eq!(schema["required"], json!(members));
+        for member in &MEMBERS {
+            let expected = match member.field {
+                Field::Count(_) => "integer",
+                Field::Number(_) => "number",
+                Field::Interval(_) => "object",
+                Field::Timestamp(_) | Field::Instant(_) => "string",
+            };
+            assert_eq!(schema["properties"][member.name]["type"], expected, "{}", member.name);
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn instant(text: &str) -> Timestamp {
 
 /// A row with every column, and numbers that need all their digits; timestamps are whole milliseconds, as columns are.
 fn row(device: usize, revision: u64) -> CuratedRow {
-    let attributes = StatisticsAttributes {
+    let statistics = StatisticsAttributes {
         count: 9_007_199_254_740_993,
         mean: Some(0.1 + 0.2 + device as f64),
         median: Some(-1e100),
@@ -25,19 +25,20 @@ fn row(device: usize, revision: u64) -> CuratedRow {
         updated_at: instant("2026-01-31T12:00:00.05Z"),
     };
     let device_id = DeviceId::parse(format!("device-{device}")).expect("a valid name");
-    CuratedRow::of_attributes(device_id, revision, &attributes).expect("a row")
+    CuratedRow { device_id, revision, statistics }
 }
 
 /// As one reading leaves it: no deviation, no interval.
 fn bare_row() -> CuratedRow {
-    CuratedRow {
+    let row = row(7_000_000, 1);
+    let statistics = StatisticsAttributes {
         standard_deviation: None,
-        mean_confidence_95_low: None,
-        mean_confidence_95_high: None,
+        mean_confidence_95: None,
         mean: Some(-0.5),
         count: 1,
-        ..row(7_000_000, 1)
-    }
+        ..row.statistics
+    };
+    CuratedRow { statistics, ..row }
 }
 
 async fn deliver<D: CuratedDelivery>(delivery: &D, rows: Vec<CuratedRow>) {

@@ -35,19 +35,7 @@ fn item(revision: u64) -> StatisticsItem {
 
 /// Attributes of which nothing is there that can be absent.
 pub fn bare_attributes(count: u64) -> StatisticsAttributes {
-    StatisticsAttributes {
-        count,
-        mean: None,
-        median: None,
-        standard_deviation: None,
-        minimum: None,
-        maximum: None,
-        mean_confidence_95: None,
-        anomaly_count: 0,
-        first_timestamp: None,
-        last_timestamp: None,
-        updated_at: Timestamp::UNIX_EPOCH,
-    }
+    StatisticsAttributes { count, ..StatisticsAttributes::empty(Timestamp::UNIX_EPOCH) }
 }
 
 /// An item as the first reading leaves it.

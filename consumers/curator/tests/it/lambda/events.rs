@@ -2,7 +2,7 @@
 
 use curator::lambda::{ChangeBatch, batch_response};
 use curator::{Change, Content, Unreadable};
-use ports::CuratedRow;
+use ports::{ConfidenceInterval, CuratedRow, StatisticsAttributes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use telemetry::{DeviceId, Timestamp};
@@ -42,33 +42,33 @@ fn an_items_attributes_are_a_row() {
     let first = CuratedRow {
         device_id: device_id.clone(),
         revision: 1,
-        count: 1,
-        mean: Some(35.0),
-        median: Some(35.0),
-        standard_deviation: None,
-        minimum: Some(35.0),
-        maximum: Some(35.0),
-        mean_confidence_95_low: None,
-        mean_confidence_95_high: None,
-        anomaly_count: 0,
-        first_timestamp: Some(at("2026-01-31T11:00:00Z")),
-        last_timestamp: Some(at("2026-01-31T11:00:00Z")),
-        updated_at: at("2026-01-31T12:00:00.123456789Z"),
+        statistics: StatisticsAttributes {
+            count: 1,
+            mean: Some(35.0),
+            median: Some(35.0),
+            standard_deviation: None,
+            minimum: Some(35.0),
+            maximum: Some(35.0),
+            mean_confidence_95: None,
+            anomaly_count: 0,
+            first_timestamp: Some(at("2026-01-31T11:00:00Z")),
+            last_timestamp: Some(at("2026-01-31T11:00:00Z")),
+            updated_at: at("2026-01-31T12:00:00.123456789Z"),
+        },
     };
     assert_eq!(row(&changes[0]), &first);
-    let second = CuratedRow {
-        revision: 2,
+    let statistics = StatisticsAttributes {
         count: 3,
         mean: Some(66.0),
         median: Some(40.0),
         standard_deviation: Some(49.426_713_424_505_53),
         maximum: Some(123.0),
-        mean_confidence_95_low: Some(-56.782_782_639_882_13),
-        mean_confidence_95_high: Some(188.782_782_639_882_13),
+        mean_confidence_95: Some(ConfidenceInterval { low: -56.782_782_639_882_13, high: 188.782_782_639_882_13 }),
         last_timestamp: Some(at("2026-01-31T11:02:00Z")),
         updated_at: at("2026-01-31T12:00:00.5Z"),
-        ..first
+        ..first.statistics
     };
+    let second = CuratedRow { device_id, revision: 2, statistics };
     assert_eq!(row(&changes[1]), &second);
     assert_eq!(changes[1].sequence_number, "4421584500000000017450439002");
     assert_eq!(changes[1].created_at, Some(at("2026-01-31T12:00:00Z")));
@@ -77,12 +77,12 @@ fn an_items_attributes_are_a_row() {
 #[test]
 fn the_greatest_and_least_numbers_keep_every_digit() {
     let changes = read(&serde_json::from_str(MIXED).expect("JSON"));
-    let row = row(&changes[4]);
-    assert_eq!((row.revision, row.count), (9_007_199_254_740_993, 9_007_199_254_740_993));
+    let CuratedRow { revision, statistics: row, .. } = row(&changes[4]);
+    assert_eq!((*revision, row.count), (9_007_199_254_740_993, 9_007_199_254_740_993));
     assert_eq!((row.mean, row.median), (Some(0.1 + 0.2), Some(-1e100)));
     assert_eq!((row.standard_deviation, row.maximum), (Some(1.0 / 3.0), Some(5e-100)));
-    let interval = (row.mean_confidence_95_low, row.mean_confidence_95_high);
-    assert_eq!(interval, (Some(-123_456_789.123_456_79), Some(1e22)));
+    let interval = ConfidenceInterval { low: -123_456_789.123_456_79, high: 1e22 };
+    assert_eq!(row.mean_confidence_95, Some(interval));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn an_item_without_an_attribute_image_or_key_is_unreadable_and_never_nothing() {
 #[test]
 fn half_an_interval_is_none() {
     let changes = changed(|change| change["NewImage"]["mean_confidence_95"]["M"]["low"] = json!({"NULL": true}));
-    assert_eq!((row(&changes[1]).mean_confidence_95_low, row(&changes[1]).mean_confidence_95_high), (None, None));
+    assert_eq!(row(&changes[1]).statistics.mean_confidence_95, None);
 }
 
 #[test]
@@ -176,7 +176,7 @@ proptest! {
         prop_assume!(value.abs() >= 1e-130 && value.abs() < 1e126);
         for text in as_dynamodb_has_it(value) {
             let changes = changed(|change| change["NewImage"]["mean"] = json!({"N": text}));
-            prop_assert_eq!(row(&changes[1]).mean.map(f64::to_bits), Some(bits));
+            prop_assert_eq!(row(&changes[1]).statistics.mean.map(f64::to_bits), Some(bits));
         }
     }
 

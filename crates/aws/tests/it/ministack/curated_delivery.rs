@@ -58,26 +58,28 @@ pub(crate) async fn delivery_by(client: aws_sdk_firehose::Client) -> Delivery {
 
 fn row(line: &[u8]) -> CuratedRow {
     let document: Value = serde_json::from_slice(line).expect("a document a line");
-    let integer = |name: &str| document[name].as_i64().expect("an integer");
+    let integer = |name: &str| document[name].as_u64().expect("an integer");
     let instant = |name: &str| {
         let text = document[name].as_str()?.replace(' ', "T");
         Some(Timestamp::parse(&format!("{text}Z")).expect("an instant"))
     };
+    let [low, high] = ["low", "high"].map(|end| document[format!("mean_confidence_95_{end}")].as_f64());
     CuratedRow {
         device_id: DeviceId::parse(document["device_id"].as_str().expect("text")).expect("a name"),
         revision: integer("revision"),
-        count: integer("count"),
-        mean: document["mean"].as_f64(),
-        median: document["median"].as_f64(),
-        standard_deviation: document["standard_deviation"].as_f64(),
-        minimum: document["minimum"].as_f64(),
-        maximum: document["maximum"].as_f64(),
-        mean_confidence_95_low: document["mean_confidence_95_low"].as_f64(),
-        mean_confidence_95_high: document["mean_confidence_95_high"].as_f64(),
-        anomaly_count: integer("anomaly_count"),
-        first_timestamp: instant("first_timestamp"),
-        last_timestamp: instant("last_timestamp"),
-        updated_at: instant("updated_at").expect("an instant"),
+        statistics: ports::StatisticsAttributes {
+            count: integer("count"),
+            mean: document["mean"].as_f64(),
+            median: document["median"].as_f64(),
+            standard_deviation: document["standard_deviation"].as_f64(),
+            minimum: document["minimum"].as_f64(),
+            maximum: document["maximum"].as_f64(),
+            mean_confidence_95: low.zip(high).map(|(low, high)| ports::ConfidenceInterval { low, high }),
+            anomaly_count: integer("anomaly_count"),
+            first_timestamp: instant("first_timestamp"),
+            last_timestamp: instant("last_timestamp"),
+            updated_at: instant("updated_at").expect("an instant"),
+        },
     }
 }
 
@@ -159,9 +161,10 @@ async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows
         let item = StatisticsItem { revision, attributes: attributes(revision), state: vec![7; 500] };
         let device_id = DeviceId::parse(device).expect("a name");
         // Columns hold milliseconds.
-        let row = CuratedRow::new(device_id.clone(), &item).expect("a row");
+        let mut row = CuratedRow { device_id: device_id.clone(), revision, statistics: attributes(revision) };
         let millisecond = |instant: Timestamp| Timestamp::from_millisecond(instant.as_millisecond()).expect("in range");
-        expected.push(CuratedRow { updated_at: millisecond(row.updated_at), ..row });
+        row.statistics.updated_at = millisecond(row.statistics.updated_at);
+        expected.push(row);
         let key = format!("ledger#2026-01-31#{revision:020}");
         let pages = page.then(|| LedgerPageItem { key, page: vec![1, 2, 3], expires_at: None }).into_iter().collect();
         let expected_revision = (revision > 1).then(|| revision - 1);

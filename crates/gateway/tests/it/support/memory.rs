@@ -178,11 +178,11 @@ impl PipelineView for MemoryPipeline {
         let readings = inner.up()?.readings.get(&query.device_id).cloned().unwrap_or_default();
         let row = |revision: usize| {
             let state = attributes(&readings[..revision]);
-            let state = StatisticsAttributes { updated_at: readings[revision - 1].timestamp, ..state };
-            CuratedRow::of_attributes(query.device_id.clone(), revision as u64, &state).unwrap()
+            let statistics = StatisticsAttributes { updated_at: readings[revision - 1].timestamp, ..state };
+            CuratedRow { device_id: query.device_id.clone(), revision: revision as u64, statistics }
         };
-        let asked = |row: &CuratedRow| {
-            query.from.is_none_or(|from| from <= row.updated_at) && query.to.is_none_or(|to| row.updated_at <= to)
+        let asked = |CuratedRow { statistics: StatisticsAttributes { updated_at: at, .. }, .. }: &CuratedRow| {
+            query.from.is_none_or(|from| from <= *at) && query.to.is_none_or(|to| *at <= to)
         };
         let rows = (1..=readings.len()).map(row).filter(asked).collect();
         Ok(History { rows, unreadable_files: 0 })
