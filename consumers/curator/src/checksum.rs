@@ -3,7 +3,7 @@
 //! Of a Parquet file only the compressed pages end in a checksum. A flipped bit in the footer, in a page's header or in
 //! the statistics can go unnoticed and hide rows, so the name has the first eight bytes of the SHA-256 of all bytes.
 
-use crate::parquet_file::ReadError;
+use crate::read_error::ReadError;
 use parquet::errors::ParquetError;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;

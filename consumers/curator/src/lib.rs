@@ -24,6 +24,8 @@ mod parquet_delivery;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
 #[cfg(feature = "parquet")]
+mod read_error;
+#[cfg(feature = "parquet")]
 mod table;
 
 pub use change::{Change, Content, Unreadable};

@@ -7,6 +7,7 @@
 
 use crate::bounded_file::BoundedFile;
 use crate::checksum;
+pub use crate::read_error::ReadError;
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, GzipLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
@@ -18,8 +19,8 @@ use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
 use ports::{
-    COLUMNS, Cell, Column, ColumnKind, ConfidenceInterval, CuratedRow, Field as At, MEMBERS, ReadPanic,
-    StatisticsAttributes, catch_panic,
+    COLUMNS, Cell, Column, ColumnKind, ConfidenceInterval, CuratedRow, Field as At, MEMBERS, StatisticsAttributes,
+    catch_panic,
 };
 use std::fs::File;
 use std::sync::{Arc, LazyLock};
@@ -124,23 +125,6 @@ fn present<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<i16>) {
     let all: Vec<Option<T>> = values.collect();
     let levels = all.iter().map(|value| i16::from(value.is_some())).collect();
     (all.into_iter().flatten().collect(), levels)
-}
-
-/// Why a file does not hold curated rows.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// It is no Parquet file, or a damaged one.
-    #[error("the file is not readable")]
-    Damaged(#[from] ParquetError),
-    /// The reader panicked over it: it is damaged in a way that the reader doesn't check for.
-    #[error("the file is not readable")]
-    Panicked(#[from] ReadPanic),
-    /// It is not the file that was written.
-    #[error("its bytes don't match the checksum in its name")]
-    ChecksumMismatch,
-    /// It is a Parquet file of something else.
-    #[error("{0}")]
-    OtherTable(String),
 }
 
 /// Reads a file; a panic of the Parquet reader becomes the file's error.

@@ -1,12 +1,12 @@
 //! Where every reading that was accepted has gone.
 
 use crate::StorageFailure;
-use crate::checkpoints;
 use crate::marks::accepted_offset;
+use crate::processed::{dead_letter_totals, load_checkpoint};
 use crate::record;
 use crate::shards::{Head, RECORDS, sequence_u64, shard_id};
 use crate::statistics::StatisticsParts;
-use crate::statistics_journal::{COUNTED, TOTALS, letters_total, total};
+use crate::statistics_journal::{COUNTED, TOTALS, total};
 use crate::stream::StreamParts;
 use crate::stream_journal::read_heads;
 use redb::ReadTransaction;
@@ -64,32 +64,13 @@ struct Processed {
     dead_letters: BTreeMap<RejectReason, u64>,
 }
 
-/// Readings that are counted or dead letters.
-pub(crate) fn explained(transaction: &ReadTransaction) -> Result<u64, StorageFailure> {
-    let counted = total(&transaction.open_table(TOTALS)?, COUNTED)?;
-    // What is stored may be damaged.
-    Ok(dead_letters(transaction)?.values().fold(counted, |sum, sent| sum.saturating_add(*sent)))
-}
-
-fn dead_letters(transaction: &ReadTransaction) -> Result<BTreeMap<RejectReason, u64>, StorageFailure> {
-    let totals = transaction.open_table(TOTALS)?;
-    let mut dead_letters = BTreeMap::new();
-    for reason in RejectReason::ALL {
-        let sent = total(&totals, &letters_total(reason.as_str()))?;
-        if sent > 0 {
-            dead_letters.insert(reason, sent);
-        }
-    }
-    Ok(dead_letters)
-}
-
 fn processed(transaction: &ReadTransaction, shards: u16) -> Result<Processed, StorageFailure> {
-    let dead_letters = dead_letters(transaction)?;
+    let dead_letters = dead_letter_totals(transaction)?;
     let counted = total(&transaction.open_table(TOTALS)?, COUNTED)?;
     let offset = accepted_offset(transaction)?;
     let mut processed = Processed { through: Vec::new(), readings: 0, offset, counted, dead_letters };
     for shard in 0..shards {
-        let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
+        let checkpoint = load_checkpoint(transaction, &shard_id(shard))?;
         processed.through.push(checkpoint.map_or(0, |checkpoint| sequence_u64(checkpoint.sequence_number)));
         let readings = checkpoint.map_or(0, |checkpoint| checkpoint.readings);
         processed.readings = processed.readings.saturating_add(readings);

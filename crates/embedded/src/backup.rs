@@ -9,18 +9,19 @@
 //! databases again, and of the archive what is missing.
 
 use crate::archive::FileArchive;
+use crate::backup_error::{BackupError, file_error};
+use crate::directory_lock::DirectoryLock;
 use crate::files::{self, Files as _, OsFiles, make_folders, temporary_name};
 use crate::snapshot::{self, Snapshot, copy_statistics, copy_stream};
 use crate::statistics_journal::ITEMS;
-use crate::storage::{API_KEY_FILE, DirectoryLock, STATISTICS_FILE, STREAM_FILE};
-use crate::{EmbeddedStorage, OpenError, StorageFailure};
+use crate::storage::{API_KEY_FILE, STATISTICS_FILE, STREAM_FILE};
+use crate::{EmbeddedStorage, OpenError};
 use flate2::Crc;
 use ports::{ArchiveFolder as _, BackupProgress, BackupStage, BackupSummary};
 use redb::TableHandle as _;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,44 +31,6 @@ const MARKER: &str = "backup.json";
 const CURATED: &str = "curated/";
 /// What is read of a file at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// Why a directory was not copied.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The target cannot take a backup of this directory; it is as it was. Permanent.
-    #[error("{0}")]
-    Target(String),
-    /// The caller stopped it. Another run carries on.
-    #[error("the backup was stopped; run it again to finish it")]
-    Stopped,
-    /// The data directory could not be read.
-    #[error("the data directory cannot be read")]
-    Source(#[source] StorageFailure),
-    /// A file could not be read or written, for example because the target's disk is full.
-    #[error("cannot read or write {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// A copied database could not be written or read back, for example because the target's disk is full.
-    #[error("cannot copy to {}", path.display())]
-    Copy {
-        /// The database's file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: StorageFailure,
-    },
-    /// A file of the backup is not as the one it was copied from. Permanent.
-    #[error("{0}")]
-    Differs(String),
-}
-
-/// Reports a stage's position and total; fails when the caller stops the backup.
-pub(crate) type Step<'a> = &'a dyn Fn(BackupStage, u64, u64) -> Result<(), BackupError>;
 
 /// A backup on its way. Everything blocks.
 pub struct Backup<'a> {
@@ -338,24 +301,12 @@ fn refused(target: &Path, rule: &str) -> BackupError {
     BackupError::Target(format!("cannot back up to {}: {rule}", target.display()))
 }
 
-fn file_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
-    let path = path.to_owned();
-    move |source| BackupError::File { path, source }
-}
-
 fn make_folder(path: &Path) -> Result<(), BackupError> {
     make_folders(&OsFiles, path).map_err(file_error(path))
 }
 
 fn sync_folder(path: &Path) -> Result<(), BackupError> {
     OsFiles.sync_folder(path).map_err(file_error(path))
-}
-
-/// A new, empty file that only its owner can read.
-pub(crate) fn create_private(path: &Path) -> Result<File, BackupError> {
-    let mut options = File::options();
-    let file = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(path);
-    file.map_err(file_error(path))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {

@@ -1,10 +1,11 @@
 //! How far the event source mapping has come, with what accounting needs to know about that place.
 
 use crate::StorageFailure;
+use crate::processed::load_checkpoint;
 use crate::record;
 use crate::shards::{RECORDS, SHARDS, sequence_u64, shard_number};
 use crate::statistics::StatisticsParts;
-use crate::statistics_journal::{CHECKPOINTS, StatisticsOperation};
+use crate::statistics_journal::StatisticsOperation;
 use crate::stream::StreamParts;
 use ports::{CheckpointError, Checkpoints, SequenceNumber, ShardId};
 use redb::ReadTransaction;
@@ -19,7 +20,7 @@ pub struct EmbeddedCheckpoints {
 
 impl Checkpoints for EmbeddedCheckpoints {
     async fn load(&self, shard: &ShardId) -> Result<Option<SequenceNumber>, CheckpointError> {
-        let checkpoint = self.statistics.database.read(|transaction| load(transaction, shard));
+        let checkpoint = self.statistics.database.read(|transaction| load_checkpoint(transaction, shard));
         let checkpoint = checkpoint.map_err(|failure| CheckpointError(failure.boxed()))?;
         Ok(checkpoint.map(|checkpoint| checkpoint.sequence_number))
     }
@@ -39,22 +40,6 @@ impl Checkpoints for EmbeddedCheckpoints {
         };
         save.await.map(|_| ()).map_err(|failure| CheckpointError(failure.boxed()))
     }
-}
-
-/// One shard's checkpoint.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Checkpoint {
-    pub(crate) sequence_number: SequenceNumber,
-    /// The readings of the shard's records up to and including it.
-    pub(crate) readings: u64,
-}
-
-pub(crate) fn load(transaction: &ReadTransaction, shard: &ShardId) -> Result<Option<Checkpoint>, StorageFailure> {
-    let Some(stored) = transaction.open_table(CHECKPOINTS)?.get(shard.0.as_str())? else { return Ok(None) };
-    let (sequence_number, readings) = stored.value();
-    let corrupt = |_| StorageFailure::Corrupt(format!("checkpoint of shard `{shard}`"));
-    let sequence_number = SequenceNumber::from_be_bytes(sequence_number.try_into().map_err(corrupt)?);
-    Ok(Some(Checkpoint { sequence_number, readings }))
 }
 
 /// The readings of a shard's records up to and including a place, which may lie before or after all that are kept.

@@ -16,6 +16,7 @@
 mod accounting;
 mod archive;
 mod backup;
+mod backup_error;
 mod binding;
 mod checkpoints;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod crash_schedules;
 mod curated;
 mod database;
 mod dead_letters;
+mod directory_lock;
 #[cfg(test)]
 mod disk_full_tests;
 mod failure;
@@ -31,6 +33,7 @@ mod faulty_disk;
 mod files;
 mod item;
 mod marks;
+mod processed;
 mod raw_archive;
 mod record;
 mod shards;
@@ -46,7 +49,8 @@ mod writer;
 
 pub use accounting::Accounting;
 pub use archive::FileArchive;
-pub use backup::{Backup, BackupError};
+pub use backup::Backup;
+pub use backup_error::BackupError;
 pub use checkpoints::EmbeddedCheckpoints;
 pub use curated::Uncurated;
 pub use dead_letters::{EmbeddedDeadLetterQueue, dead_letter_key};

@@ -1,13 +1,11 @@
 //! The marks of [`crate::binding`] as the files hold them, and whether a file was copied while it was in use.
 
-use crate::accounting::explained;
 use crate::archive::{FileArchive, MARK as ARCHIVE_MARK};
 use crate::binding::{ArchiveSide, Binding, Finding, Mark, Place, StatisticsSide, StreamSide, bind};
-use crate::checkpoints;
 use crate::database::Database;
-use crate::raw_archive::cursor;
+use crate::processed::{explained, load_checkpoint};
 use crate::record;
-use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, sequence_u64, shard_id};
+use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, archive_cursor, sequence_u64, shard_id};
 use crate::statistics_journal::{CHECKPOINTS, ITEMS, META as STATISTICS_META, UNCURATED};
 use crate::stream_journal::read_heads;
 use crate::{OpenError, StorageFailure};
@@ -59,7 +57,9 @@ pub(crate) fn stream_side(transaction: &ReadTransaction, shards: u16) -> Result<
         is_new: mark.is_none() && heads.iter().all(|head| head.sequence == 0),
         created_at: number(&meta, "created_at")?.unwrap_or_default(),
         heads,
-        cursors: (0..shards).map(|shard| Ok(cursor(transaction, shard)?.0)).collect::<Result<_, StorageFailure>>()?,
+        cursors: (0..shards)
+            .map(|shard| Ok(archive_cursor(transaction, shard)?.0))
+            .collect::<Result<_, StorageFailure>>()?,
     })
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn statistics_side(transaction: &ReadTransaction, shards: u16) -> Res
     let (mark, next) = (read_mark(&meta, MARK)?, read_mark(&meta, NEXT_MARK)?);
     let is_empty = transaction.open_table(ITEMS)?.is_empty()? && transaction.open_table(CHECKPOINTS)?.is_empty()?;
     let place = |shard| {
-        let checkpoint = checkpoints::load(transaction, &shard_id(shard))?;
+        let checkpoint = load_checkpoint(transaction, &shard_id(shard))?;
         Ok::<_, StorageFailure>(checkpoint.map(|checkpoint| Place {
             sequence: sequence_u64(checkpoint.sequence_number),
             readings: checkpoint.readings,

@@ -9,7 +9,7 @@ use crate::StorageFailure;
 use crate::archive::FileArchive;
 use crate::marks::mark_text;
 use crate::record::{self, instant};
-use crate::shards::{ARCHIVE_CURSORS, Head, RECORDS, SHARDS, epoch_of, shard_id};
+use crate::shards::{Head, RECORDS, SHARDS, archive_cursor, epoch_of, shard_id};
 use crate::stream::StreamParts;
 use crate::stream_journal::{StreamOperation, read_heads};
 use flate2::Compression;
@@ -99,11 +99,6 @@ pub(crate) async fn archive_raw(
     Ok(run)
 }
 
-/// The last archived record of a shard, and the data bytes up to it.
-pub(crate) fn cursor(transaction: &ReadTransaction, shard: u16) -> Result<(u64, u64), StorageFailure> {
-    Ok(transaction.open_table(ARCHIVE_CURSORS)?.get(shard)?.map_or((0, 0), |stored| stored.value()))
-}
-
 fn next(
     transaction: &ReadTransaction,
     shard: u16,
@@ -112,7 +107,7 @@ fn next(
     now: i64,
     flush: bool,
 ) -> Result<Next, StorageFailure> {
-    let (archived, archived_bytes) = cursor(transaction, shard)?;
+    let (archived, archived_bytes) = archive_cursor(transaction, shard)?;
     if archived >= head.sequence {
         // Records that came since the heads were read are looked at soon enough.
         let newest = transaction.open_table(SHARDS)?.get(shard)?.map_or(0, |row| Head::from_row(row.value()).sequence);

@@ -1,8 +1,9 @@
 //! Which shard a partition key belongs to, and what is known of each shard.
 
+use crate::StorageFailure;
 use md5::{Digest, Md5};
 use ports::{SequenceNumber, ShardId};
-use redb::TableDefinition;
+use redb::{ReadTransaction, TableDefinition};
 
 /// (shard, sequence) -> header, partition key, data ([`crate::record`]).
 pub(crate) const RECORDS: TableDefinition<(u16, u64), &[u8]> = TableDefinition::new("records");
@@ -97,6 +98,11 @@ pub(crate) fn sequence_u64(sequence_number: SequenceNumber) -> u64 {
         Some((high, low)) if high.iter().all(|byte| *byte == 0) => u64::from_be_bytes(*low),
         _ => u64::MAX,
     }
+}
+
+/// The last archived record of a shard, and the data bytes up to it.
+pub(crate) fn archive_cursor(transaction: &ReadTransaction, shard: u16) -> Result<(u64, u64), StorageFailure> {
+    Ok(transaction.open_table(ARCHIVE_CURSORS)?.get(shard)?.map_or((0, 0), |stored| stored.value()))
 }
 
 #[cfg(test)]

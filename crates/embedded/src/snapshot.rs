@@ -1,7 +1,7 @@
 //! One snapshot of a database, copied into a file of its own.
 
 use crate::StorageFailure;
-use crate::backup::{BackupError, Step};
+use crate::backup_error::{BackupError, Step, create_private};
 use crate::database::Database;
 use crate::marks::{CLOSED, EPOCH};
 use crate::shards::{ARCHIVE_CURSORS, EPOCH_MAX, META as STREAM_META, RECORDS, SHARDS, epoch_of};
@@ -137,7 +137,7 @@ fn copy_snapshot(
     copy_tables: CopyTables<'_>,
 ) -> Result<BTreeMap<String, u64>, BackupError> {
     let lengths = lengths(source).map_err(BackupError::Source)?;
-    let file = crate::backup::create_private(path)?;
+    let file = create_private(path)?;
     let target = FileBackend::new(file)
         .and_then(|file| redb::Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file));
     let target = target.map_err(|error| BackupError::Copy { path: path.to_owned(), source: error.into() })?;

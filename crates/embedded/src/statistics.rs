@@ -2,10 +2,10 @@
 
 use crate::StorageFailure;
 use crate::database::Database;
+use crate::directory_lock::DirectoryLock;
 use crate::item::{decode_item, decode_page, unreadable};
 use crate::marks;
 use crate::statistics_journal::{ITEMS, META, PAGES, StatisticsJournal, StatisticsOperation, StatisticsOutcome};
-use crate::storage::DirectoryLock;
 use crate::writer::Writer;
 use ports::{
     DeviceWrite, LEDGER_PART_BYTES, LedgerKeys, LedgerPart, StatisticsItem, StatisticsStore, StoreError, WriteError,

@@ -6,7 +6,8 @@ use crate::binding::ArchiveSide;
 use crate::checkpoints::EmbeddedCheckpoints;
 use crate::database::Database;
 use crate::dead_letters::EmbeddedDeadLetterQueue;
-use crate::files::{Files, OsFiles, make_folders, parent, remove_if_there, temporary_name};
+use crate::directory_lock::{DirectoryLock, private_file};
+use crate::files::{Files, OsFiles, parent, remove_if_there, temporary_name};
 use crate::marks::{self, Directory};
 use crate::raw_archive::{ArchiveLimits, ArchiveRun, archive_raw};
 use crate::shards::{ARCHIVE_CURSORS, META as STREAM_META, RECORDS, SHARDS};
@@ -20,9 +21,8 @@ use crate::writer::Writer;
 use crate::{OpenError, StorageFailure};
 use ports::{Clock, SystemClock};
 use redb::backends::FileBackend;
-use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -254,40 +254,6 @@ impl EmbeddedStorage {
         // Closing reports its own failures.
         let _ = tokio::task::spawn_blocking(close).await;
     }
-}
-
-/// The exclusive use of a data directory. It ends with the process, however that ends.
-pub(crate) struct DirectoryLock(File);
-
-impl DirectoryLock {
-    pub(crate) fn acquire(directory: &Path, files: &dyn Files) -> Result<Self, OpenError> {
-        let io_error = |path: &Path| {
-            let path = PathBuf::from(path);
-            move |source| OpenError::Io { path, source }
-        };
-        make_folders(files, directory).map_err(io_error(directory))?;
-        let path = directory.join("lock");
-        let file = private_file().open(&path).map_err(io_error(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DirectoryLock(file)),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
-        }
-    }
-
-    fn release(&self) {
-        // It also ends when the file is closed.
-        let _ = self.0.unlock();
-    }
-}
-
-/// A file to write, made if there is none, for its owner alone.
-fn private_file() -> fs::OpenOptions {
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 /// Makes the names of the files in the data directory durable, and those of the folders above: a start that was killed may

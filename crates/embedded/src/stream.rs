@@ -3,10 +3,10 @@
 use crate::StorageFailure;
 use crate::binding::ArchiveSide;
 use crate::database::Database;
+use crate::directory_lock::DirectoryLock;
 use crate::marks;
 use crate::record::{self, instant};
 use crate::shards::{Head, META, RECORDS, SHARDS, sequence_u64, shard_id, shard_number, shard_of};
-use crate::storage::DirectoryLock;
 use crate::stream_journal::{PreparedEntry, StreamJournal, StreamOperation};
 use crate::writer::Writer;
 use ports::{

@@ -1,10 +1,9 @@
 //! Retention: records that are old, processed and archived are deleted.
 
 use crate::StorageFailure;
-use crate::checkpoints;
-use crate::raw_archive::cursor;
+use crate::processed::load_checkpoint;
 use crate::record;
-use crate::shards::{Head, RECORDS, SHARDS, sequence_u64, shard_id};
+use crate::shards::{Head, RECORDS, SHARDS, archive_cursor, sequence_u64, shard_id};
 use crate::statistics::StatisticsParts;
 use crate::stream::StreamParts;
 use crate::stream_journal::StreamOperation;
@@ -26,7 +25,7 @@ pub(crate) async fn trim(
     let expired_at = now.saturating_sub(retention);
     let mut deleted = 0;
     for shard in 0..stream.shards {
-        let checkpoint = statistics.database.read(|transaction| checkpoints::load(transaction, &shard_id(shard)))?;
+        let checkpoint = statistics.database.read(|transaction| load_checkpoint(transaction, &shard_id(shard)))?;
         let Some(checkpoint) = checkpoint else { continue };
         let processed = sequence_u64(checkpoint.sequence_number);
         while let Some(batch) =
@@ -58,7 +57,7 @@ fn next(
 ) -> Result<Option<Batch>, StorageFailure> {
     let head = transaction.open_table(SHARDS)?.get(shard)?;
     let head = head.map_or_else(Head::default, |row| Head::from_row(row.value()));
-    let last = processed.min(cursor(transaction, shard)?.0);
+    let last = processed.min(archive_cursor(transaction, shard)?.0);
     let first = head.trimmed_sequence + 1;
     if first > last {
         return Ok(None);

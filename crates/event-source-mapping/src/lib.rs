@@ -14,6 +14,7 @@
 
 mod batch;
 mod config;
+mod context;
 mod event;
 mod function;
 mod lane;

@@ -1,6 +1,7 @@
 //! Drives the state machines on tokio: one task a shard, and one that discovers shards.
 
 use crate::config::{InvalidConfig, MappingConfig};
+use crate::context::Context;
 use crate::function::Function;
 use crate::metrics::{Metrics, add};
 use crate::on_failure::OnFailure;
@@ -36,18 +37,6 @@ pub struct EventSourceMapping<S, C, F, O, K> {
     pub config: MappingConfig,
     /// The counters, which the caller may keep and read.
     pub metrics: Arc<Metrics>,
-}
-
-/// What every task shares.
-pub(crate) struct Context<S, C, F, O, K> {
-    pub(crate) stream: Arc<S>,
-    pub(crate) checkpoints: Arc<C>,
-    pub(crate) function: Arc<F>,
-    pub(crate) on_failure: Arc<O>,
-    pub(crate) clock: Arc<K>,
-    pub(crate) config: Arc<MappingConfig>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) origin: Instant,
 }
 
 /// Processes every shard of the stream until `shutdown` resolves; then finishes the batches that are in flight, saves

@@ -1,10 +1,10 @@
 //! Drives one shard's state machine.
 
 use crate::batch::{Batch, Discard, Invocation, Moment};
+use crate::context::Context;
 use crate::function::{Function, FunctionError};
 use crate::metrics::add;
 use crate::on_failure::{DiscardedBatch, OnFailure};
-use crate::runner::Context;
 use crate::shard::{Action, ShardMachine};
 use ports::{Checkpoints, Clock, EventStream, Position, RecordsPage, SequenceNumber, ShardId, StreamError};
 use std::collections::HashMap;

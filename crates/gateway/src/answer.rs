@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use ports::ConfidenceInterval;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -147,6 +148,19 @@ impl Serialize for Number {
         } else {
             serializer.serialize_f64(self.0)
         }
+    }
+}
+
+/// A closed interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Interval {
+    pub low: Number,
+    pub high: Number,
+}
+
+impl From<ConfidenceInterval> for Interval {
+    fn from(of: ConfidenceInterval) -> Self {
+        Interval { low: Number(of.low), high: Number(of.high) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One device's course: its states, as curated files have them, thinned to as many as a chart shows.
 
 use crate::answer::{Answer, Refusal, json};
-use crate::gateway::query;
+use crate::query::query;
 use crate::reads::{Members, no_data, unavailable};
 use crate::{Gateway, HistoryQuery, PipelineView};
 use hyper::StatusCode;

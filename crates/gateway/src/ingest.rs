@@ -2,8 +2,8 @@
 
 use crate::answer::{Answer, Refusal, json};
 use crate::body::require_content_type;
-use crate::gateway::query;
 use crate::place::Incoming;
+use crate::query::query;
 use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
 use hyper::http::request::Parts;

@@ -15,6 +15,7 @@ mod body;
 mod closable;
 mod config;
 mod content_coding;
+mod dispatch;
 mod document;
 mod fleet;
 mod gateway;

@@ -1,6 +1,7 @@
 //! The query of a request, taken strictly.
 
 use crate::answer::Refusal;
+use hyper::http::request::Parts;
 use std::borrow::Cow;
 use telemetry::{DeviceId, Timestamp};
 
@@ -116,6 +117,11 @@ fn decode(raw: &[u8]) -> Option<Cow<'_, str>> {
 fn hex(digit: u8) -> Option<u8> {
     // A hexadecimal digit is below 16.
     char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+/// The parameters of a request that has only those in `known`.
+pub(crate) fn query<'a>(head: &'a Parts, known: &[&'static str]) -> Result<Query<'a>, Refusal> {
+    Query::parse(head.uri.query(), known)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What clients and the dashboard read.
 
-use crate::answer::{Answer, Number, Refusal, json};
-use crate::gateway::query;
+use crate::answer::{Answer, Interval, Number, Refusal, json};
+use crate::query::query;
 use crate::recent::Recent;
 use crate::{Gateway, PipelineView, ViewError};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use ports::{ConfidenceInterval, EventStream, MEMBERS, Member, MemberValue, StatisticsAttributes, with_causes};
+use ports::{EventStream, MEMBERS, Member, MemberValue, StatisticsAttributes, with_causes};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use telemetry::DeviceId;
@@ -81,19 +81,6 @@ impl Serialize for Members<'_> {
             }
         }
         map.end()
-    }
-}
-
-/// A closed interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Interval {
-    pub low: Number,
-    pub high: Number,
-}
-
-impl From<ConfidenceInterval> for Interval {
-    fn from(of: ConfidenceInterval) -> Self {
-        Interval { low: Number(of.low), high: Number(of.high) }
     }
 }
 

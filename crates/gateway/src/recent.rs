@@ -3,8 +3,7 @@
 //! A convenience, not a record: it forgets at a restart, and under memory pressure it forgets the devices that have
 //! been silent the longest.
 
-use crate::answer::Number;
-use crate::reads::Interval;
+use crate::answer::{Interval, Number};
 use ports::StatisticsAttributes;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};

@@ -3,7 +3,9 @@
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
 use crate::expiring::Expiring;
 use crate::frequent_values::{FREQUENT_VALUES, FrequentValues};
+use crate::identity::NANOSECONDS_PER_SECOND;
 use crate::item_size::{ITEM_BYTES, item_size, item_size_at_most};
+use crate::summary::{Anomaly, Summary};
 use crate::window::Window;
 use crate::{CountedReading, Identity, LEAST_BYTE_CAP, LedgerPage, Moments, QuantileSketch};
 
@@ -19,44 +21,6 @@ const FREQUENT_BYTES: usize = 9;
 /// The sketch gives way for so many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
 const COMFORTABLE_WINDOW: usize = 24;
 const COMFORTABLE_SKETCH_BYTES: usize = 384;
-
-/// A reading that stood far out from all before it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Anomaly {
-    /// Its instant, in nanoseconds since the Unix epoch.
-    pub timestamp_ns: i128,
-    /// What it said.
-    pub value: f64,
-    /// How many standard deviations from the mean of the state before it, to the 24 bits that are kept.
-    pub z: f64,
-}
-
-/// The statistics of one device, as answers give them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// How many readings were counted.
-    pub count: u64,
-    /// The arithmetic mean.
-    pub mean: Option<f64>,
-    /// The mean of the two middle values where the count is even; from the sketch and the frequent values.
-    pub median: Option<f64>,
-    /// The sample standard deviation (n − 1); `None` under two readings.
-    pub standard_deviation: Option<f64>,
-    /// The least value.
-    pub minimum: Option<f64>,
-    /// The greatest value.
-    pub maximum: Option<f64>,
-    /// The 95% confidence interval of the mean by Student's t: (low, high); `None` under two readings.
-    pub mean_confidence_95: Option<(f64, f64)>,
-    /// Readings that were anomalies when they were counted.
-    pub anomaly_count: u64,
-    /// The earliest instant of a counted reading, in nanoseconds since the Unix epoch.
-    pub first_timestamp_ns: Option<i128>,
-    /// The latest.
-    pub last_timestamp_ns: Option<i128>,
-    /// The anomaly counted last.
-    pub last_anomaly: Option<Anomaly>,
-}
 
 /// One device's statistics and the ledger's part of its item: what one conditional write changes together.
 #[derive(Clone, Debug, PartialEq)]
@@ -322,5 +286,22 @@ impl DeviceState {
             trimmed.unledgered_floor_ns = trimmed.unledgered_floor_ns.max(dropped_ns);
         }
         trimmed
+    }
+
+    /// Remembers that the pages just spilled expire, the first of them when it is `retention_s` seconds old. Whatever
+    /// the retention is later: what it was decides how long these pages can be relied on.
+    pub fn pages_expire_after(&mut self, retention_s: u64) {
+        if let Some(floor_ns) = self.floor_ns {
+            let shortest = self.expiring.map_or(retention_s, |before| before.retention_s.min(retention_s));
+            self.expiring = Some(Expiring { floor_ns, retention_s: shortest });
+        }
+    }
+
+    /// The latest instant whose page may have expired by `now_ns`; `None` where no page expires. At or below it an
+    /// identity that is on no page may have been counted all the same.
+    pub fn expired_floor_ns(&self, now_ns: i128) -> Option<i128> {
+        let Expiring { floor_ns, retention_s } = self.expiring?;
+        let retained_from_ns = now_ns - i128::from(retention_s) * NANOSECONDS_PER_SECOND;
+        Some(floor_ns.min(retained_from_ns - 1))
     }
 }

@@ -8,8 +8,9 @@
 use crate::bits::{BitLengths, BitReader, BitWriter, bit_length};
 use crate::decimal::{MOST_PLACES, coefficient, decimal};
 use crate::frequent_values::{FREQUENT_VALUES, FrequentValues};
+use crate::key::Bucket;
 use crate::key::{key_of, value_of};
-use crate::quantile_sketch::{Bucket, QuantileSketch, shifted};
+use crate::quantile_sketch::{QuantileSketch, shifted};
 use crate::readout::decimals_within;
 use crate::sketch_codec::check_key;
 use crate::{CorruptState, DeviceState};

@@ -9,8 +9,7 @@
 
 use std::cmp::Reverse;
 
-use crate::key::{NEGATIVE_ZERO_KEY, key_of};
-use crate::quantile_sketch::Bucket;
+use crate::key::{Bucket, NEGATIVE_ZERO_KEY, key_of};
 
 /// Places in the table: a value of more than a thirteenth of the readings is surely in it.
 pub(crate) const FREQUENT_VALUES: usize = 12;

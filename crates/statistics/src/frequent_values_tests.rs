@@ -106,8 +106,7 @@ fn a_table_that_starts_from_exact_counts_keeps_the_promises() {
         let mut counts = BTreeMap::new();
         let distinct = 1 + random.below(60);
         (0..distinct).for_each(|value| *counts.entry(key_of(value as f64)).or_default() += 1 + random.below(500));
-        let buckets: Vec<_> =
-            counts.iter().map(|(&key, &count)| crate::quantile_sketch::Bucket { key, count }).collect();
+        let buckets: Vec<_> = counts.iter().map(|(&key, &count)| crate::key::Bucket { key, count }).collect();
         let mut table = FrequentValues::from_exact(&buckets);
         let mut total = counts.values().sum();
         assert_promises(&table, &counts, total);

@@ -5,8 +5,8 @@
 //! more for a negative number, which the guide leaves out and its service charges); binaries their bytes; null one
 //! byte; a map three bytes, one per member, and its members' names and values.
 
-use crate::Summary;
 use crate::identity::NANOSECONDS_PER_SECOND;
+use crate::summary::Summary;
 use std::sync::LazyLock;
 
 /// What an item may take to be one write unit.

@@ -24,3 +24,10 @@ pub(crate) const GREATEST_KEY: u64 = f64::MAX.to_bits() | SIGN;
 
 /// The key of −0.0's bits: no value has it.
 pub(crate) const NEGATIVE_ZERO_KEY: u64 = SIGN - 1;
+
+/// How many values fell into one bucket: all keys that are `key` once shifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) key: u64,
+    pub(crate) count: u64,
+}

@@ -31,13 +31,15 @@ mod sketch_codec;
 #[cfg(test)]
 mod sketch_size_tests;
 mod state_codec;
+mod summary;
 mod window;
 
 pub use confidence::{ANOMALY_AFTER_COUNT, mean_confidence_95, z_score};
-pub use device_state::{Anomaly, DeviceState, Summary};
+pub use device_state::DeviceState;
 pub use error::CorruptState;
 pub use identity::{CountedReading, Identity, UtcDay};
 pub use ledger_page::LedgerPage;
 pub use moments::Moments;
 pub use quantile_sketch::{LEAST_BYTE_CAP, QuantileSketch};
+pub use summary::{Anomaly, Summary};
 pub use window::Window;

@@ -9,8 +9,9 @@
 use crate::DeviceState;
 use crate::decimal::{MOST_PLACES, decimal};
 use crate::frequent_values::FrequentValues;
+use crate::key::Bucket;
 use crate::key::{key_of, value_of};
-use crate::quantile_sketch::{Bucket, QuantileSketch, shifted};
+use crate::quantile_sketch::{QuantileSketch, shifted};
 use crate::readout::decimals_within;
 
 impl DeviceState {

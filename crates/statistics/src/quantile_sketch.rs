@@ -5,20 +5,13 @@ use std::borrow::Cow;
 use crate::bits::BitLengths;
 use crate::decimal::{ALL_DECIMALS, DecimalPlaces};
 use crate::frequent_values::FrequentValues;
-use crate::key::{key_of, value_of};
+use crate::key::{Bucket, key_of, value_of};
 
 /// The least cap: what the coarsest sketch, of one bucket, may need.
 pub const LEAST_BYTE_CAP: usize = 48;
 
 /// Pushed keys wait until there are so many, and are then sorted and folded together.
 const PENDING_MAX: usize = 512;
-
-/// How many values fell into one bucket: all keys that are `key` once shifted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bucket {
-    pub(crate) key: u64,
-    pub(crate) count: u64,
-}
 
 /// Quantiles of a multiset of doubles within a cap in bytes.
 ///

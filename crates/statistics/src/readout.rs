@@ -10,8 +10,9 @@
 //! rounded to one of them.
 
 use crate::decimal::{coefficient_near, decimal};
+use crate::key::Bucket;
 use crate::key::value_of;
-use crate::quantile_sketch::{Bucket, QuantileSketch, unshifted};
+use crate::quantile_sketch::{QuantileSketch, unshifted};
 
 /// Buckets of a wider shift than this span octaves, and are interpolated by key: there, by the logarithm.
 const WIDEST_LINEAR_SHIFT: u32 = 52;

@@ -8,8 +8,9 @@
 use crate::CorruptState;
 use crate::bits::{BitLengths, BitReader, BitWriter, bit_length};
 use crate::decimal::{DecimalPlaces, coefficient, decimal};
+use crate::key::Bucket;
 use crate::key::{GREATEST_KEY, LEAST_KEY, NEGATIVE_ZERO_KEY, key_of, value_of};
-use crate::quantile_sketch::{Bucket, LEAST_BYTE_CAP, QuantileSketch, shifted};
+use crate::quantile_sketch::{LEAST_BYTE_CAP, QuantileSketch, shifted};
 
 const VERSION: u8 = 1;
 const HEADER_BITS: u64 = 8 + 7 + 10 + 1 + 6 + 6 + 64;

@@ -1,6 +1,6 @@
 //! A database's file on the disk.
 
-use super::tree::{Id, Losses, SECTOR};
+use super::losses::{Id, Losses, SECTOR};
 use super::{By, Disk};
 use crate::StorageFailure;
 use rand::Rng as _;

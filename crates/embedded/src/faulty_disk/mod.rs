@@ -5,16 +5,17 @@
 //! lost or torn, as POSIX allows: a file's bytes are durable after its sync, a name after its folder's.
 
 mod database;
+mod losses;
 mod tree;
 
 use crate::files::{Files, NewFile};
 use crate::storage::OpenFile;
+pub(crate) use losses::Losses;
 use rand::rngs::StdRng;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-pub(crate) use tree::Losses;
 use tree::Tree;
 
 /// A disk. Clones share it.
@@ -177,7 +178,7 @@ impl Files for Disk {
 struct FileOnDisk {
     disk: Disk,
     file: File,
-    id: tree::Id,
+    id: losses::Id,
 }
 
 impl Write for FileOnDisk {

@@ -1,6 +1,7 @@
 //! The names and files of a disk, as programs see them and as they would be after a loss of power.
 
 use super::database::{self, Change};
+use super::losses::{Id, Losses, SECTOR};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -9,12 +10,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The unit that a disk writes whole or not at all.
-pub(super) const SECTOR: usize = 512;
-
-/// A file or folder, whatever its name.
-pub(super) type Id = usize;
 
 enum Node {
     Folder(BTreeMap<OsString, Name>),
@@ -31,19 +26,6 @@ struct Rename {
     id: Id,
     from: (Id, OsString),
     to: (Id, OsString),
-}
-
-/// What losses of power have done.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Losses {
-    /// Names that were lost, or came back.
-    pub(crate) names: u64,
-    /// Files that lost bytes.
-    pub(crate) files: u64,
-    /// Changes of databases that were lost.
-    pub(crate) changes: u64,
-    /// Changes of databases of which a part was lost.
-    pub(crate) torn: u64,
 }
 
 impl Losses {

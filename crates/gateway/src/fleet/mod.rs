@@ -3,13 +3,14 @@
 //! Devices are read from the storage together, at most once a second however many pages look, and never while none
 //! does. Sorting, searching and paging are done here, so that a page with 10,000 devices holds what it shows and no more.
 
+mod event_streams;
 mod events;
 mod first;
 mod overview;
 mod snapshot;
 mod table;
 
-pub(crate) use events::EventStreams;
+pub(crate) use event_streams::EventStreams;
 pub(crate) use snapshot::SnapshotCache;
 
 use crate::answer::{Answer, Refusal, json};

@@ -2,8 +2,8 @@
 
 use super::snapshot::Snapshot;
 use crate::answer::Refusal;
-use crate::gateway::query;
 use crate::query::Query;
+use crate::query::query;
 use hyper::http::request::Parts;
 use ports::StatisticsAttributes;
 use std::cmp::Ordering;

@@ -8,9 +8,9 @@ pub(crate) use summary::SummaryCache;
 
 use crate::answer::{Answer, Refusal, json};
 use crate::body::require_content_type;
-use crate::gateway::query;
 use crate::place::Incoming;
 use crate::query::Query;
+use crate::query::query;
 use crate::reads::unavailable;
 use crate::{Gateway, PipelineView};
 use hyper::StatusCode;

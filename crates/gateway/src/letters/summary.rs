@@ -1,7 +1,7 @@
 //! How many dead letters there are: by reason, by device, by age, and over time.
 
 use crate::answer::{Answer, Refusal, json};
-use crate::gateway::query;
+use crate::query::query;
 use crate::reads::unavailable;
 use crate::{Gateway, PipelineView};
 use hyper::StatusCode;
