@@ -232,16 +232,16 @@ impl Device {
         let instant = |milliseconds| Timestamp::from_millisecond(milliseconds).expect("in range");
         CuratedRow {
             device_id: DeviceId::parse(format!("device-{name:05}")).expect("a name"),
-            revision,
+            revision: revision as u64,
             statistics: StatisticsAttributes {
-                count: self.count,
+                count: self.count as u64,
                 mean: Some(mean),
                 median: Some((self.at((self.count - 1) / 2) + self.at(self.count / 2)) / 2.0),
                 standard_deviation: Some(deviation),
                 minimum: Some(self.at(0)),
                 maximum: Some(self.at(self.count - 1)),
                 mean_confidence_95: Some(ConfidenceInterval { low: mean - half, high: mean + half }),
-                anomaly_count: self.anomalies,
+                anomaly_count: self.anomalies as u64,
                 first_timestamp: Some(instant(self.first)),
                 last_timestamp: Some(instant(now)),
                 updated_at: instant(now + self.lag),
@@ -335,10 +335,12 @@ fn history() {
     let archive = FileArchive::open(folder.path()).expect("an archive");
     for delivery in 1..=DELIVERIES {
         for row in &mut fleet {
-            row.revision = 100 * delivery;
+            row.revision = 100 * delivery as u64;
+            let row = &mut row.statistics;
             let shift = random.random_range(-1e-3..1e-3);
-            for value in [&mut row.mean, &mut row.mean_confidence_95_low, &mut row.mean_confidence_95_high] {
-                *value = value.map(|value| value + shift);
+            let ends = row.mean_confidence_95.iter_mut().flat_map(|ends| [&mut ends.low, &mut ends.high]);
+            for value in row.mean.iter_mut().chain(ends) {
+                *value += shift;
             }
             row.standard_deviation = row.standard_deviation.map(|value| value + shift * 0.7);
         }
