@@ -64,7 +64,7 @@ pub(crate) async fn archived_records<A: Archive>(
     Ok(archived)
 }
 
-/// The line as it stands, or, where a reading of it is a dead letter already, the others by themselves.
+/// The line as it is or, where a reading of it is a dead letter already, the others by themselves.
 fn entries(line: &[u8], known: &HashSet<String>) -> Vec<StreamEntry> {
     let decoded = decode_record(line);
     let payloads = reading_payloads(line);

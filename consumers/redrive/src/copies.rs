@@ -1,8 +1,8 @@
 //! The archive's copies of dead letters, and what is noted beside them.
 //!
-//! A queue drops its messages after 14 days at most; the copies stay. What became of a letter stands beside them:
+//! A queue drops its messages after 14 days at most; the copies stay. What became of a letter is written beside them:
 //!
-//! - `redrive/forms/<id>.json`: the form in which it is, or is about to be, sent; the first one put stands.
+//! - `redrive/forms/<id>.json`: the form in which it is, or is about to be, sent; the first one put wins.
 //! - `redrive/done/dt=<day>/<hash>.txt`: ids, one a line, of letters that went, or were purged. The day is that of the
 //!   letter's copy. Without this every letter that was ever sent would be found again among the copies.
 
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use telemetry::Timestamp;
 
-/// Where copies of dead letters stand.
+/// Where copies of dead letters are.
 const LETTERS: &str = "dead-letters/";
 /// Where Lambda puts what it gives up.
 const FAILURES: &str = "aws/lambda/";

@@ -1,7 +1,7 @@
 //! What Lambda says of a batch that it gave up.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>: a message in a queue carries
-//! where the records stand in the stream, and nothing of them; an object in S3 carries the event too, as `payload`: a
+//! where the records are in the stream, and nothing of them; an object in S3 carries the event too, as `payload`: a
 //! string that holds the event's JSON.
 
 use crate::hash::hash;
@@ -16,7 +16,7 @@ use telemetry::Timestamp;
 #[derive(Debug, Clone, PartialEq)]
 pub struct LambdaFailure {
     /// A hash of stream, shard, range and arrival: the same for every copy of the record. The arrival is part of it
-    /// because a stream that is made anew may count its sequence numbers from the start again.
+    /// because a stream that was recreated may count its sequence numbers from the start again.
     pub id: String,
     /// Why, such as `RetryAttemptsExhausted`.
     pub condition: String,

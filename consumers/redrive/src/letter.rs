@@ -1,4 +1,4 @@
-//! What stands in a dead-letter queue.
+//! What is in a dead-letter queue.
 
 use crate::hash::hash;
 use crate::lambda_failure::LambdaFailure;
@@ -155,8 +155,8 @@ impl Letter {
         known.iter().any(|hay| is_in(hay.as_bytes())) || is_in(&self.payload().unwrap_or_default())
     }
 
-    /// What letters of one group are sent in order of: the order in which their readings arrived, so that of two with
-    /// one identity the first stands again.
+    /// By what the letters of a group are ordered: the arrival of their readings, so that of two with one identity the
+    /// first one wins again.
     pub(crate) fn arrival(&self) -> (Option<Timestamp>, String, ports::SequenceNumber, Option<u64>, Option<u32>) {
         match self {
             Letter::Rejected(letter) => (

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 /// What became, or would become, of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// A dry run: so many readings would go.
+    /// A dry run: this many readings would go.
     WouldSend(u64),
-    /// So many readings are in the stream, and the letter is deleted.
+    /// This many readings are in the stream, and the letter is deleted.
     Sent(u64),
     /// It was left, with the reason.
     Skipped(String),
     /// It cannot be sent, with the reason.
     Refused(String),
-    /// Others of its records are lost, as the text says: so many readings would go, or are in the stream; the letter
+    /// Others of its records are lost, as the text says: this many readings would go, or are in the stream; the letter
     /// stays.
     Lost(u64, String),
     /// It left the queue meanwhile: another run sent or deleted it.

@@ -57,7 +57,7 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// Whether a letter of this id would be sent otherwise than it stands.
+    /// Whether a letter of this id would be sent changed.
     pub fn touches(&self, id: &str) -> bool {
         !self.assignments.is_empty() || self.bodies.contains_key(id)
     }
@@ -75,8 +75,8 @@ impl Repairs {
     }
 }
 
-/// The object with its members set; what is not set stays as it stands, character by character. A member that stands
-/// twice stands once afterwards.
+/// The object with its members set; what is not set stays the same, character by character. A member named twice is there
+/// once afterwards.
 fn assign(payload: &[u8], assignments: &[Assignment]) -> Result<Vec<u8>, String> {
     let no_object = "the payload is not a JSON object: change it with --map-file, or export and import";
     let text = std::str::from_utf8(payload).map_err(|_| no_object)?.trim();

@@ -11,7 +11,7 @@ use telemetry::one_line;
 /// `body` is missing or `null` leaves its letter as it is, and is not in the answer's map.
 ///
 /// # Errors
-/// The line, from 1, and what is wrong with it; an id that stands twice with different bodies is wrong too, because
+/// The line, from 1, and what is wrong with it; an id that is there twice with different bodies is wrong too, because
 /// one id gets one repair.
 pub fn parse_json_lines(text: &[u8]) -> Result<RepairFile, RepairFileError> {
     let mut file = RepairFile::default();

@@ -70,7 +70,7 @@ impl<Q: DeadLetters, R: Redriver, F: FailedRecords, C: Clock> Run<'_, Q, R, F, C
     /// [`QueueError`] where the queue cannot be read; what went before it has gone.
     pub async fn run(&self, options: &RunOptions, observer: &mut impl Observer) -> Result<Tally, QueueError> {
         let mut request = request(options, None);
-        // Otherwise what is sent and refused again would be sent for ever.
+        // Otherwise what is sent and refused again would be sent forever.
         let began = self.clock.now();
         request.filter.until = Some(request.filter.until.map_or(began, |until| until.min(began)));
         let (mut sending, mut tally) = (Sending::new(options), Tally::default());

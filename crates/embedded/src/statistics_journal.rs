@@ -62,7 +62,7 @@ pub(crate) enum StatisticsOperation {
     DeleteLetters(Vec<String>),
     /// Notes the forms in which letters are to be sent again; the outcome has one answer a letter.
     NoteIntents(Vec<Intent>),
-    /// These revisions of devices stand in a curated file.
+    /// These revisions of devices are in a curated file.
     Curated(Vec<(String, u64)>),
     /// Saves a checkpoint.
     SaveCheckpoint { shard: String, sequence_number: [u8; 24], readings: u64 },
@@ -162,7 +162,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// Checks the whole condition before it changes anything, because the group's other writes stand or fall with
+    /// Checks the whole condition before it changes anything, because the group's other writes succeed or fail with
     /// this transaction.
     fn write_device(&mut self, write: &DeviceWrite) -> Result<bool, StorageFailure> {
         let device = write.device_id.as_str();

@@ -89,7 +89,7 @@ impl<S: EventStream, V: PipelineView> Gateway<S, V> {
         query(head, &[])?;
         require_content_type(&head.headers, "application/json")?;
         let body = self.bodies.read(&head.headers, body, self.limits.body_bytes.saturating_mul(4)).await?;
-        // A list would pass for an object whose members stand in their order.
+        // A list would pass for an object with its members in order.
         if !body.bytes.trim_ascii_start().starts_with(b"{") {
             return Err(Refusal::bad_request("the body: must be a JSON object"));
         }
