@@ -43,12 +43,19 @@ fn failure(error: impl std::error::Error + Send + Sync + 'static) -> GroupFailur
     GroupFailure { cause: Box::new(error) }
 }
 
+/// A group that is done.
+pub(crate) struct Decided {
+    pub outcomes: Vec<Outcome>,
+    /// What its last write left; `None` where there was none.
+    pub statistics: Option<StatisticsAttributes>,
+}
+
 /// What a read of a device's item brought.
 type ItemRead = Result<Option<StatisticsItem>, StoreError>;
 
 enum Written {
-    /// A prefix of the group is done, with these outcomes.
-    Prefix(Vec<Outcome>),
+    /// A prefix of the group is done, with these outcomes; where it was written, with these statistics.
+    Prefix(Vec<Outcome>, Option<StatisticsAttributes>),
     /// Another writer came between: read and plan again.
     Overtaken,
     /// It was planned from a cached state, and no write proves it: plan again from a fresh read.
@@ -80,14 +87,14 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
 
     /// Writes a batch's groups, each whole or failed by itself. Those whose states are cached come first; the items of
     /// the others are read many at once, and no more of them than are soon written.
-    pub async fn write_groups(&self, groups: Vec<Group>) -> Vec<(Group, Result<Vec<Outcome>, GroupFailure>)> {
+    pub async fn write_groups(&self, groups: Vec<Group>) -> Vec<(Group, Result<Decided, GroupFailure>)> {
         let (warm, cold): (Vec<Group>, _) = groups.into_iter().partition(|group| self.cache.holds(&group.device_id));
         let warm = futures::stream::iter(warm.into_iter().map(|group| (group, None)));
         let cold = futures::stream::iter(cold).chunks(ITEMS_A_READ);
         let cold = cold.map(|groups| self.read_items(groups)).buffered(READS_AT_ONCE).flat_map(futures::stream::iter);
         let write = |(group, item)| async move {
-            let outcomes = self.write_group(&group, item).await;
-            (group, outcomes)
+            let decided = self.write_group(&group, item).await;
+            (group, decided)
         };
         warm.chain(cold).map(write).buffer_unordered(self.settings.concurrency.max(1)).collect().await
     }
@@ -100,14 +107,16 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
     }
 
     /// Plans and writes a device's group, in as many writes as it needs, until it is whole.
-    async fn write_group(&self, group: &Group, mut read: Option<ItemRead>) -> Result<Vec<Outcome>, GroupFailure> {
+    async fn write_group(&self, group: &Group, mut read: Option<ItemRead>) -> Result<Decided, GroupFailure> {
         let mut outcomes = Vec::with_capacity(group.readings.len());
+        let mut statistics = None;
         let (mut replans, mut is_fresh) = (0, false);
         while outcomes.len() < group.readings.len() {
             let readings = &group.readings[outcomes.len()..];
             match self.write_prefix(&group.device_id, readings, read.take(), is_fresh).await? {
-                Written::Prefix(taken) => {
+                Written::Prefix(taken, written) => {
                     outcomes.extend(taken);
+                    statistics = written.or(statistics);
                     is_fresh = false;
                 }
                 Written::Unproven => is_fresh = true,
@@ -115,7 +124,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
                 Written::Overtaken => return Err(GroupFailure { cause: "other writers kept coming between".into() }),
             }
         }
-        Ok(outcomes)
+        Ok(Decided { outcomes, statistics })
     }
 
     /// One item, plan and conditional write. The item is read before its pages, and the clock after them: the plan's
@@ -130,7 +139,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         let Some(Stored { revision: expected_revision, state, is_cached }) =
             self.stored(device_id, read, is_fresh).await?
         else {
-            return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
+            return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()], None));
         };
         let (reach, look_ups) = look_ups(state.as_ref(), readings, self.settings);
         let readings = &readings[..reach];
@@ -143,18 +152,19 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         if is_cached && !is_proven {
             return Ok(Written::Unproven);
         }
-        let Some(next) = next else { return Ok(Written::Prefix(outcomes)) };
+        let Some(next) = next else { return Ok(Written::Prefix(outcomes, None)) };
         let Some(revision) = revision else {
             error!(device_id = device_id.as_str(), "stored revision is the last there is");
-            return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()]));
+            return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()], None));
         };
-        let item = StatisticsItem { revision, attributes: attributes(&next.state, now), state: next.encoded };
+        let statistics = attributes(&next.state, now);
+        let item = StatisticsItem { revision, attributes: statistics.clone(), state: next.encoded };
         let pages = next.pages.into_iter().map(|page| self.page_item(page, revision)).collect();
         let write = DeviceWrite { device_id: device_id.clone(), expected_revision, item, pages };
         match self.store.write(write).await {
             Ok(()) => {
                 self.cache.put(device_id, revision, next.state);
-                Ok(Written::Prefix(outcomes))
+                Ok(Written::Prefix(outcomes, Some(statistics)))
             }
             Err(WriteError::ConditionFailed) if is_cached => Ok(Written::Unproven),
             Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),

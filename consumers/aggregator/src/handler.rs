@@ -2,11 +2,14 @@
 
 use crate::cache::StateCache;
 use crate::decode::{Batch, Group, decode};
-use crate::group::GroupWriter;
+use crate::group::{Decided, GroupWriter};
 use crate::plan::Outcome;
-use crate::rejected::{Letter, Rejected, RejectedReadings};
+use crate::rejected::{Letter, Place, Rejected, RejectedReadings};
 use crate::settings::Settings;
-use ports::{Clock, DeadLetterError, DeadLetterQueue, SequenceNumber, StatisticsStore, StreamRecord, with_causes};
+use ports::{
+    Clock, DeadLetterError, DeadLetterQueue, SequenceNumber, StatisticsAttributes, StatisticsStore, StreamRecord,
+    with_causes,
+};
 use statistics::CountedReading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -46,8 +49,19 @@ pub struct BatchResult {
     pub failed: Vec<SequenceNumber>,
     /// What happened.
     pub report: BatchReport,
-    /// The readings that were counted, by device, as far as this invocation knows: none of a write without an answer.
-    pub counted: Vec<(DeviceId, Vec<CountedReading>)>,
+    /// What was counted, by device, as far as this invocation knows: nothing of a write without an answer.
+    pub counted: Vec<Counted>,
+}
+
+/// What a batch changed of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    /// The device.
+    pub device_id: DeviceId,
+    /// The readings that were counted.
+    pub readings: Vec<CountedReading>,
+    /// Its statistics with them.
+    pub statistics: StatisticsAttributes,
 }
 
 impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
@@ -69,24 +83,24 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
         let mut undecided = BTreeSet::new();
         let mut newer = None;
         let mut counted = Vec::new();
-        for (mut group, outcomes) in results {
-            match outcomes {
-                Ok(outcomes) => {
-                    tally(&group, &outcomes, &mut report, &mut rejected);
+        for (Group { device_id, mut readings, places }, decided) in results {
+            match decided {
+                Ok(Decided { outcomes, statistics }) => {
+                    tally(&device_id, &places, &outcomes, &mut report, &mut rejected);
                     let mut outcomes = outcomes.into_iter();
-                    group.readings.retain(|_| outcomes.next() == Some(Outcome::Counted));
-                    counted.push((group.device_id, group.readings));
+                    readings.retain(|_| outcomes.next() == Some(Outcome::Counted));
+                    counted.extend(statistics.map(|statistics| Counted { device_id, readings, statistics }));
                 }
                 Err(failure) => {
                     if failure.is_of_a_newer_version() {
                         report.newer_version += 1;
-                        newer.get_or_insert((with_causes(failure.cause.as_ref()), group.device_id));
+                        newer.get_or_insert((with_causes(failure.cause.as_ref()), device_id));
                     } else {
-                        failures.add(failure.cause.as_ref(), &group.device_id);
+                        failures.add(failure.cause.as_ref(), &device_id);
                     }
                     report.failed_groups += 1;
-                    failed_records.extend(group.places.first().map(|place| place.record));
-                    undecided.extend(group.places.iter().map(|place| place.record));
+                    failed_records.extend(places.first().map(|place| place.record));
+                    undecided.extend(places.iter().map(|place| place.record));
                 }
             }
         }
@@ -162,8 +176,14 @@ impl Failures {
     }
 }
 
-fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected: &mut RejectedReadings) {
-    for (place, outcome) in group.places.iter().zip(outcomes) {
+fn tally(
+    device_id: &DeviceId,
+    places: &[Place],
+    outcomes: &[Outcome],
+    report: &mut BatchReport,
+    rejected: &mut RejectedReadings,
+) {
+    for (place, outcome) in places.iter().zip(outcomes) {
         let (reason, detail) = match outcome {
             Outcome::Counted => {
                 report.counted += 1;
@@ -180,10 +200,9 @@ fn tally(group: &Group, outcomes: &[Outcome], report: &mut BatchReport, rejected
             Outcome::Late => (RejectReason::Late, "`timestamp`: is older than what the ledger still decides"),
             Outcome::Corrupt => (RejectReason::CorruptState, "the device's stored state cannot be read"),
         };
-        let device_id = Some(group.device_id.clone());
-        let rejection = Rejection { reason, detail: detail.to_owned(), device_id };
+        let rejection = Rejection { reason, detail: detail.to_owned(), device_id: Some(device_id.clone()) };
         // A reading that came in a KPL aggregate had its device as its own partition key, or it would not be here.
-        let partition_key = place.sub_sequence_number.map(|_| group.device_id.as_str().to_owned());
+        let partition_key = place.sub_sequence_number.map(|_| device_id.as_str().to_owned());
         rejected.push(Rejected { place: *place, rejection, partition_key });
     }
 }

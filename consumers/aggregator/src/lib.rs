@@ -19,6 +19,6 @@ mod rejected;
 mod settings;
 
 pub use group::attributes;
-pub use handler::{Aggregator, BatchReport, BatchResult};
+pub use handler::{Aggregator, BatchReport, BatchResult, Counted};
 pub use plan::{CorruptPages, DayFound, Found, LookUps, Next, Outcome, Plan, PlannedPage, look_ups, plan};
 pub use settings::{LedgerMode, Settings};

@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ports::{ShardId, StreamRecord};
-use std::fmt::Write as _;
+use serde::Serialize;
 
 /// The names that stand in events and in on-failure records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,103 +36,84 @@ impl EventSource {
 
     /// The event's JSON for records of one shard.
     pub fn event(&self, records: &[StreamRecord]) -> Vec<u8> {
-        let shard = records.first().map(|record| &record.shard.shard_id);
-        let template = RecordTemplate::new(self, shard.unwrap_or(&ShardId(String::new())));
-        let size: usize = records.iter().map(|record| template.size_bound(record)).sum();
-        let mut json = String::with_capacity(size + ENVELOPE_BYTES);
-        json.push_str("{\"Records\":[");
-        for (index, record) in records.iter().enumerate() {
-            if index > 0 {
-                json.push(',');
-            }
-            template.push(&mut json, record);
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Event<'a> {
+            records: Vec<EventRecord<'a>>,
         }
-        json.push_str("]}");
-        json.into_bytes()
+        // Texts and finite numbers always have a JSON form.
+        serde_json::to_vec(&Event { records: records.iter().map(|record| self.record(record)).collect() })
+            .unwrap_or_default()
     }
+
+    fn record<'a>(&'a self, record: &'a StreamRecord) -> EventRecord<'a> {
+        let sequence_number = record.sequence_number.to_string();
+        EventRecord {
+            event_id: format!("{}:{sequence_number}", record.shard.shard_id),
+            kinesis: KinesisRecord {
+                kinesis_schema_version: "1.0",
+                partition_key: &record.partition_key,
+                sequence_number,
+                data: STANDARD.encode(&record.data),
+                // A double holds the milliseconds of ten thousand years.
+                approximate_arrival_timestamp: record.arrived_at.as_millisecond() as f64 / 1000.0,
+            },
+            event_source: "aws:kinesis",
+            event_version: "1.0",
+            event_name: "aws:kinesis:record",
+            invoke_identity_arn: &self.invoke_identity_arn,
+            aws_region: &self.aws_region,
+            event_source_arn: &self.stream_arn,
+        }
+    }
+
+    /// At least as many bytes as everything takes that an event says of a record of `shard` beside its key and data, its
+    /// comma included.
+    pub(crate) fn record_bytes(&self, shard: &ShardId) -> usize {
+        // What an event's other texts take, each as long as it is escaped.
+        let texts: [&str; 4] = [&self.invoke_identity_arn, &self.aws_region, &self.stream_arn, &shard.0];
+        FIXED_BYTES + 2 * SEQUENCE_DIGITS + TIMESTAMP_BYTES + texts.map(escaped_bytes).iter().sum::<usize>()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventRecord<'a> {
+    kinesis: KinesisRecord<'a>,
+    event_source: &'static str,
+    event_version: &'static str,
+    #[serde(rename = "eventID")]
+    event_id: String,
+    event_name: &'static str,
+    invoke_identity_arn: &'a str,
+    aws_region: &'a str,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KinesisRecord<'a> {
+    kinesis_schema_version: &'static str,
+    partition_key: &'a str,
+    sequence_number: String,
+    data: String,
+    approximate_arrival_timestamp: f64,
 }
 
 /// The bytes of an event that belong to no record.
 pub(crate) const ENVELOPE_BYTES: usize = "{\"Records\":[]}".len();
-/// A sequence number has at most 58 digits, and stands twice.
+/// A sequence number has at most 58 digits, and is there twice.
 const SEQUENCE_DIGITS: usize = 58;
 const TIMESTAMP_BYTES: usize = 16;
+/// Names and punctuation of a record.
+const FIXED_BYTES: usize = 280;
 
-/// What all records of one shard's events share, rendered once.
-#[derive(Debug, Clone)]
-pub(crate) struct RecordTemplate {
-    event_id_prefix: String,
-    tail: String,
+/// At least as many bytes as a record's key and data take in an event.
+pub(crate) fn content_bytes(record: &StreamRecord) -> usize {
+    escaped_bytes(&record.partition_key) + record.data.len().div_ceil(3) * 4
 }
 
-impl RecordTemplate {
-    pub(crate) fn new(source: &EventSource, shard: &ShardId) -> Self {
-        let mut event_id_prefix =
-            String::from("},\"eventSource\":\"aws:kinesis\",\"eventVersion\":\"1.0\",\"eventID\":");
-        push_json_string(&mut event_id_prefix, &shard.0);
-        // The sequence number goes inside the same JSON string.
-        event_id_prefix.pop();
-        event_id_prefix.push(':');
-        let mut tail = String::from("\",\"eventName\":\"aws:kinesis:record\",\"invokeIdentityArn\":");
-        push_json_string(&mut tail, &source.invoke_identity_arn);
-        tail.push_str(",\"awsRegion\":");
-        push_json_string(&mut tail, &source.aws_region);
-        tail.push_str(",\"eventSourceARN\":");
-        push_json_string(&mut tail, &source.stream_arn);
-        tail.push('}');
-        RecordTemplate { event_id_prefix, tail }
-    }
-
-    fn push(&self, json: &mut String, record: &StreamRecord) {
-        let sequence_number = record.sequence_number.to_string();
-        json.push_str("{\"kinesis\":{\"kinesisSchemaVersion\":\"1.0\",\"partitionKey\":");
-        push_json_string(json, &record.partition_key);
-        json.push_str(",\"sequenceNumber\":\"");
-        json.push_str(&sequence_number);
-        json.push_str("\",\"data\":\"");
-        STANDARD.encode_string(&record.data, json);
-        json.push_str("\",\"approximateArrivalTimestamp\":");
-        push_seconds(json, record.arrived_at.as_millisecond());
-        json.push_str(&self.event_id_prefix);
-        json.push_str(&sequence_number);
-        json.push_str(&self.tail);
-    }
-
-    /// At least as many bytes as the record takes in an event, its comma included, and close to it: what batches are
-    /// measured by, without rendering them.
-    pub(crate) fn size_bound(&self, record: &StreamRecord) -> usize {
-        const FIXED: usize =
-            "{\"kinesis\":{\"kinesisSchemaVersion\":\"1.0\",\"partitionKey\":\"\",\"sequenceNumber\":\"\",\
-            \"data\":\"\",\"approximateArrivalTimestamp\":,"
-                .len();
-        let key: usize = record.partition_key.bytes().map(|byte| if needs_escape(byte) { 6 } else { 1 }).sum();
-        let data = record.data.len().div_ceil(3) * 4;
-        FIXED + key + 2 * SEQUENCE_DIGITS + data + TIMESTAMP_BYTES + self.event_id_prefix.len() + self.tail.len()
-    }
-}
-
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-fn push_json_string(json: &mut String, text: &str) {
-    json.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            // Writing to a String cannot fail.
-            control if (control as u32) < 0x20 => _ = write!(json, "\\u{:04x}", control as u32),
-            other => json.push(other),
-        }
-    }
-    json.push('"');
-}
-
-/// Seconds with three decimals, exactly: a float would round.
-fn push_seconds(json: &mut String, milliseconds: i64) {
-    let sign = if milliseconds < 0 { "-" } else { "" };
-    let magnitude = milliseconds.unsigned_abs();
-    // Writing to a String cannot fail.
-    _ = write!(json, "{sign}{}.{:03}", magnitude / 1000, magnitude % 1000);
+fn escaped_bytes(text: &str) -> usize {
+    text.bytes().map(|byte| if byte < 0x20 || byte == b'"' || byte == b'\\' { 6 } else { 1 }).sum()
 }

@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, Discard, Invocation, Moment};
 use crate::config::MappingConfig;
-use crate::event::RecordTemplate;
+use crate::event::content_bytes;
 use crate::lane::{Lane, LaneStep};
 use ports::{Position, RecordsPage, SequenceNumber, ShardId};
 use std::collections::VecDeque;
@@ -59,7 +59,8 @@ enum Reading {
 #[derive(Debug)]
 pub struct ShardMachine {
     config: Arc<MappingConfig>,
-    template: RecordTemplate,
+    /// What a record takes in an event beside its key and data.
+    record_bytes: usize,
     position: Position,
     reading: Reading,
     read_failures: u32,
@@ -91,7 +92,7 @@ impl ShardMachine {
         now: Moment,
     ) -> Self {
         ShardMachine {
-            template: RecordTemplate::new(&config.source, shard),
+            record_bytes: config.source.record_bytes(shard),
             lanes: (0..config.parallelization_factor).map(|_| Lane::new(now)).collect(),
             config,
             position: checkpoint.map_or(start, Position::AfterSequenceNumber),
@@ -163,7 +164,7 @@ impl ShardMachine {
             }
             self.last_read = Some(record.sequence_number);
             self.unfinished.push_back(Unfinished { sequence_number: record.sequence_number, done: false });
-            let size = self.template.size_bound(&record);
+            let size = self.record_bytes + content_bytes(&record);
             self.mean_size = (self.mean_size * 7 + size) / 8;
             let lane = lane_of(&record.partition_key, self.lanes.len());
             self.lanes[lane].buffer(record, size, &self.config, now);

@@ -31,7 +31,7 @@ pub struct Gateway<S, V> {
 }
 
 impl<S: EventStream, V: PipelineView> Gateway<S, V> {
-    /// A gateway; `recent` is the one that the aggregator's [`crate::ObservedStatisticsStore`] feeds too.
+    /// A gateway; `recent` has what the aggregator has counted.
     ///
     /// # Errors
     /// [`ConfigError`], where the settings cannot work.

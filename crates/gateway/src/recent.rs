@@ -110,8 +110,8 @@ impl RecentActivity {
         });
     }
 
-    /// Counts a write of statistics, whether it is known to have been done or not.
-    pub(crate) fn count_write(&self) {
+    /// Counts what may have written statistics, whether it is known to have done so or not.
+    pub fn count_write(&self) {
         self.writes.fetch_add(1, Ordering::Release);
     }
 

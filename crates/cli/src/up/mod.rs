@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use embedded::{EmbeddedStorage, OpenError, Options};
 use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, NoDestination};
 use function::AggregatorFunction;
-use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, Limits, ObservedStatisticsStore, RecentActivity};
+use gateway::{DEFAULT_MEMORY_BYTES, Gateway, GatewayConfig, Limits, RecentActivity};
 pub use holds::{Holds, copy};
 use ports::SystemClock;
 use std::net::SocketAddr;
@@ -216,19 +216,14 @@ fn open(args: &Args) -> anyhow::Result<EmbeddedStorage> {
 pub type Mapping = EventSourceMapping<
     embedded::EmbeddedStream,
     embedded::EmbeddedCheckpoints,
-    AggregatorFunction<
-        ObservedStatisticsStore<embedded::EmbeddedStatisticsStore>,
-        embedded::EmbeddedDeadLetterQueue,
-        SystemClock,
-    >,
+    AggregatorFunction<embedded::EmbeddedStatisticsStore, embedded::EmbeddedDeadLetterQueue, SystemClock>,
     NoDestination,
     SystemClock,
 >;
 
 /// The mapping from stream to aggregator. It retries for ever, so that nothing is ever discarded.
 pub fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivity>) -> Mapping {
-    let store = ObservedStatisticsStore::new(storage.statistics(), Arc::clone(&recent));
-    let aggregator = Aggregator::new(store, storage.dead_letters(), SystemClock, Settings::default());
+    let aggregator = Aggregator::new(storage.statistics(), storage.dead_letters(), SystemClock, Settings::default());
     let config = MappingConfig {
         batch_size: BATCH_SIZE,
         maximum_batch_bytes: BATCH_BYTES_MAX,

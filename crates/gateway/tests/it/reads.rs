@@ -2,9 +2,7 @@
 
 use crate::support::memory::Fate;
 use crate::support::{JSON, KEY, Server, reading};
-use ports::{
-    DeviceWrite, LedgerKeys, LedgerPart, StatisticsAttributes, StatisticsItem, StatisticsStore, StoreError, WriteError,
-};
+use ports::StatisticsAttributes;
 use serde_json::json;
 use telemetry::{DeviceId, Timestamp};
 
@@ -254,28 +252,9 @@ fn an_unknown_path_is_404_and_another_method_405_with_allow() {
     }
 }
 
-/// A store that takes every write, or none.
-struct Sink {
-    fails: bool,
-}
-
-impl StatisticsStore for Sink {
-    async fn read_statistics(&self, devices: &[DeviceId]) -> Vec<Result<Option<StatisticsItem>, StoreError>> {
-        devices.iter().map(|_| Ok(None)).collect()
-    }
-
-    async fn read_ledger(&self, _: &DeviceId, _: &LedgerKeys, _: Option<&str>) -> Result<LedgerPart, StoreError> {
-        Ok(LedgerPart::default())
-    }
-
-    async fn write(&self, _: DeviceWrite) -> Result<(), WriteError> {
-        if self.fails { Err(WriteError::ConditionFailed) } else { Ok(()) }
-    }
-}
-
-fn write(count: u64) -> DeviceWrite {
+fn statistics(count: u64) -> StatisticsAttributes {
     let timestamp = Timestamp::parse(&format!("2026-01-01T00:00:{count:02}Z")).unwrap();
-    let attributes = StatisticsAttributes {
+    StatisticsAttributes {
         count,
         mean: Some(2.0),
         median: Some(1.5),
@@ -287,9 +266,7 @@ fn write(count: u64) -> DeviceWrite {
         first_timestamp: Some(timestamp),
         last_timestamp: Some(timestamp),
         updated_at: timestamp,
-    };
-    let item = StatisticsItem { revision: count, attributes, state: Vec::new() };
-    DeviceWrite { device_id: DeviceId::parse("d").unwrap(), expected_revision: None, item, pages: Vec::new() }
+    }
 }
 
 #[test]
@@ -302,16 +279,15 @@ fn a_device_that_has_posted_nothing_since_the_start_has_nothing_recent() {
     assert_eq!(recent, json!({ "device_id": "d", "readings": [], "statistics": [] }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn recent_shows_counted_readings_and_the_statistics_of_successful_writes() {
+#[test]
+fn recent_shows_counted_readings_and_the_statistics_of_writes() {
     let server = Server::start();
     server.post("/data", reading("d", 3, 3.0));
     let (device, at) = (DeviceId::parse("d").unwrap(), |text| Timestamp::parse(text).unwrap());
     let counted = [(at("2026-01-01T00:00:02Z"), 2.0), (at("2026-01-01T00:00:01Z"), 1.5)];
     server.recent.record_readings(&device, counted.into_iter());
-    server.observed(Sink { fails: false }).write(write(1)).await.unwrap();
-    server.observed(Sink { fails: true }).write(write(2)).await.unwrap_err();
-    server.observed(Sink { fails: false }).write(write(3)).await.unwrap();
+    server.recent.record_statistics(&device, &statistics(1));
+    server.recent.record_statistics(&device, &statistics(3));
     let answer = server.get("/recent?device_id=d");
     let readings =
         r#"[{"timestamp":"2026-01-01T00:00:01Z","value":1.5},{"timestamp":"2026-01-01T00:00:02Z","value":2}]"#;

@@ -4,9 +4,9 @@
 
 pub mod memory;
 
-use gateway::{Gateway, GatewayConfig, ObservedStatisticsStore, RecentActivity, serve};
+use gateway::{Gateway, GatewayConfig, RecentActivity, serve};
 use memory::MemoryPipeline;
-use ports::{Clock, StatisticsStore};
+use ports::Clock;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -93,11 +93,6 @@ impl Server {
 
     pub fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Answer {
         self.request("POST", target, &[("x-api-key", KEY), JSON], body.as_ref())
-    }
-
-    /// A store that only takes writes, observed by this server's `/recent`.
-    pub fn observed<S: StatisticsStore>(&self, store: S) -> ObservedStatisticsStore<S> {
-        ObservedStatisticsStore::new(store, Arc::clone(&self.recent))
     }
 }
 
