@@ -1,9 +1,9 @@
 //! The device states that this instance wrote last, decoded, so that in steady state it reads nothing.
 //!
-//! An entry is a state that the table surely held at its revision: one goes in only after its write is confirmed. It
-//! may be stale, so it proves nothing by itself; the write that is planned from it does, whose condition is on that
-//! revision. Who plans takes the entry out: after a failed condition, or a write whose outcome is unknown, there is
-//! none. Pages are never kept.
+//! An entry is a state that the table held at its revision: it goes in only once its write is confirmed. It may be
+//! stale, so it proves nothing by itself; the write that is planned from it does, whose condition is on that revision.
+//! Planning takes the entry out: after a failed condition, or a write whose outcome is unknown, there is none. Pages
+//! are never kept.
 
 use lru::LruCache;
 use statistics::DeviceState;
