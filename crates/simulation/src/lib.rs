@@ -18,7 +18,6 @@
 pub mod arbitrary;
 mod campaign;
 pub mod content;
-pub mod cost;
 mod coverage;
 mod delivery;
 mod effects;
