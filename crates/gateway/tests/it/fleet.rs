@@ -4,6 +4,7 @@ use crate::support::{Connection, KEY, Server, reading, request};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::{Duration, Instant};
+use telemetry::{DeviceId, Timestamp};
 
 const COLUMNS: [&str; 9] = [
     "count",
@@ -27,6 +28,8 @@ fn with_fleet() -> Server {
             server.post("/data", reading(&format!("pump-{number}"), number + 1, value * 2.0));
         }
     }
+    let pump = DeviceId::parse("pump-0").unwrap();
+    server.recent.record_readings(&pump, [(Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), 0.0)].into_iter());
     server
 }
 
@@ -147,6 +150,7 @@ fn a_device_that_was_written_is_seen_within_a_second() {
         }
         assert_eq!(count(), json!(expected));
         server.post("/data", reading("pump-4", 10 + expected, 7.0));
+        server.recent.count_write();
     }
 }
 
@@ -243,6 +247,7 @@ fn the_state_is_told_at_once_and_again_when_it_changes() {
     let (name, nothing) = listener.event().unwrap();
     assert_eq!((name.as_str(), nothing), ("same", json!({})));
     server.post("/data", reading("pump-1", 50, 1e6));
+    server.recent.count_write();
     let began = Instant::now();
     loop {
         let (name, state) = listener.event().unwrap();
