@@ -41,6 +41,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(20);
 
 /// Bytes of one batch's event on this machine. Lambda's own limit is 6 MB; this one keeps memory small.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// How long a shard's records are gathered: single posts of many devices then share transactions and checkpoints, and
+/// are visible this much later.
+const BATCHING_WINDOW: Duration = Duration::from_millis(10);
 
 /// Records of one batch.
 const BATCH_SIZE: usize = 1000;
@@ -227,6 +230,7 @@ pub fn event_source_mapping(storage: &EmbeddedStorage, recent: Arc<RecentActivit
     let config = MappingConfig {
         batch_size: BATCH_SIZE,
         maximum_batch_bytes: BATCH_BYTES_MAX,
+        maximum_batching_window: BATCHING_WINDOW,
         ..MappingConfig::new(EventSource::on_one_machine("streamgauge", "aggregator"))
     };
     EventSourceMapping {
