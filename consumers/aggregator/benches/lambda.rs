@@ -6,9 +6,11 @@
 
 #[path = "../tests/it/lambda/cloud.rs"]
 mod cloud;
+#[path = "../../../crates/lambda/tests/testing/mod.rs"]
+mod testing;
 
+use crate::testing::{Function, RuntimeApi};
 use cloud::{Cloud, start_binary};
-use lambda::testing::{Function, RuntimeApi};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -3,14 +3,10 @@
 //! - **Enters**: the environment that Lambda and the stack set.
 //! - **Leaves**: a configuration ([`Variables`]), JSON logs, one document of metrics a batch ([`document`]).
 //! - **Fails**: with everything that is wrong with the configuration at once, in the log and to Lambda.
-//!
-//! With the feature `testing`, `testing` runs a function's binary as Lambda does.
 
 mod init_error;
 mod log;
 mod metrics;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod variables;
 
 pub use metrics::{Metric, document, since};

@@ -14,4 +14,7 @@ mod lambda;
 mod oracle;
 mod regressions;
 mod support;
+#[cfg(feature = "lambda")]
+#[path = "../../../../crates/lambda/tests/testing/mod.rs"]
+mod testing;
 mod whole_record;

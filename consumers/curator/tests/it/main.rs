@@ -8,3 +8,6 @@ mod lambda;
 mod merge;
 mod parquet;
 mod schema;
+#[cfg(feature = "lambda")]
+#[path = "../../../../crates/lambda/tests/testing/mod.rs"]
+mod testing;

@@ -121,7 +121,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         let name = entry.file_name().unwrap().to_str().unwrap();
         if entry.is_dir() {
             // Models of the product, and what only tests use.
-            let is_product = !["tests", "benches", "examples", "simulation", "testing", "target"].contains(&name);
+            let is_product = !["tests", "benches", "examples", "simulation", "target"].contains(&name);
             is_product.then(|| sources(&entry, found));
         } else if name.ends_with(".rs") && !name.ends_with("_tests.rs") {
             found.push(entry);

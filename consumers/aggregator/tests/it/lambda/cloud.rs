@@ -1,11 +1,11 @@
 //! DynamoDB, SQS and S3, as far as the function calls them: one table, one queue and one bucket, in memory.
 
+use crate::testing::{Function, RuntimeApi};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use lambda::testing::{Function, RuntimeApi};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -3,7 +3,7 @@
 mod cloud;
 
 use self::cloud::{Cloud, start};
-use lambda::testing::{Answer, TRACE_ID, errors, metrics};
+use crate::testing::{Answer, TRACE_ID, errors, metrics};
 use serde_json::{Value, json};
 
 const GOOD: &str = include_str!("../../../events/good.json");

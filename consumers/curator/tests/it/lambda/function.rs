@@ -1,11 +1,11 @@
 //! The function's own binary under a Runtime API: from its cold start to its end, over a Firehose that may refuse it.
 
+use crate::testing::{Answer, Function, RuntimeApi, TRACE_ID, errors, metrics};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lambda::testing::{Answer, Function, RuntimeApi, TRACE_ID, errors, metrics};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;

@@ -1,7 +1,0 @@
-//! An execution environment on this machine: the Runtime API, and a function's own binary under it.
-
-mod function;
-mod runtime_api;
-
-pub use function::{Function, errors, metrics};
-pub use runtime_api::{Answer, InitError, RuntimeApi, TRACE_ID};
