@@ -47,7 +47,7 @@ fn failure(error: impl std::error::Error + Send + Sync + 'static) -> GroupFailur
 pub(crate) struct Decided {
     pub outcomes: Vec<Outcome>,
     /// What its last write left; `None` where there was none.
-    pub statistics: Option<StatisticsAttributes>,
+    pub statistics: Option<Box<StatisticsAttributes>>,
 }
 
 /// What a read of a device's item brought.
@@ -55,7 +55,7 @@ type ItemRead = Result<Option<StatisticsItem>, StoreError>;
 
 enum Written {
     /// A prefix of the group is done, with these outcomes; where it was written, with these statistics.
-    Prefix(Vec<Outcome>, Option<StatisticsAttributes>),
+    Prefix(Vec<Outcome>, Option<Box<StatisticsAttributes>>),
     /// Another writer came between: read and plan again.
     Overtaken,
     /// It was planned from a cached state, and no write proves it: plan again from a fresh read.
@@ -164,7 +164,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         match self.store.write(write).await {
             Ok(()) => {
                 self.cache.put(device_id, revision, next.state);
-                Ok(Written::Prefix(outcomes, Some(statistics)))
+                Ok(Written::Prefix(outcomes, Some(Box::new(statistics))))
             }
             Err(WriteError::ConditionFailed) if is_cached => Ok(Written::Unproven),
             Err(WriteError::ConditionFailed) => Ok(Written::Overtaken),

@@ -89,7 +89,11 @@ impl<S: StatisticsStore, D: DeadLetterQueue, C: Clock> Aggregator<S, D, C> {
                     tally(&device_id, &places, &outcomes, &mut report, &mut rejected);
                     let mut outcomes = outcomes.into_iter();
                     readings.retain(|_| outcomes.next() == Some(Outcome::Counted));
-                    counted.extend(statistics.map(|statistics| Counted { device_id, readings, statistics }));
+                    counted.extend(statistics.map(|statistics| Counted {
+                        device_id,
+                        readings,
+                        statistics: *statistics,
+                    }));
                 }
                 Err(failure) => {
                     if failure.is_of_a_newer_version() {
