@@ -51,7 +51,7 @@ fn lines(rows: &[CuratedRow]) -> Vec<u8> {
 /// Readings with two decimals, as sensors have them, and the plain definitions of their statistics.
 fn row(device: usize, random: &mut StdRng) -> CuratedRow {
     let level: f64 = [20.0, 50.0, 400.0, 1013.0][random.random_range(0..4)] + random.random_range(0.0..5.0);
-    let count = random.random_range(20..400);
+    let count: u32 = random.random_range(20..400);
     let mut values: Vec<f64> = (0..count)
         .map(|_| {
             let noise: f64 = (0..12).map(|_| random.random_range(-0.5..0.5)).sum();

@@ -1,6 +1,8 @@
 //! A Lambda function, by Lambda's own `Invoke`.
 
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::http::HttpResponse;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::primitives::Blob;
 use event_source_mapping::{Batch, EventSource, Function, FunctionError, Verdict, verdict};
 use serde::Deserialize;
@@ -43,5 +45,17 @@ impl Function for InvokedFunction {
         }
         info!(event_bytes = bytes, ?verdict, "invoked");
         Ok(verdict)
+    }
+}
+
+/// What the service said, or why there was no answer.
+pub fn why<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => crate::send::kinesis::chain(error),
     }
 }

@@ -2,15 +2,13 @@
 
 use super::Args;
 use super::checkpoint_file::{CheckpointFile, StreamIdentity};
-use super::invoked_function::InvokedFunction;
+use super::invoked_function::{InvokedFunction, why};
 use super::on_failure_bucket::OnFailureBucket;
 use crate::signals::Signals;
 use anyhow::{Context as _, Result, anyhow};
 use aws::{KinesisEventStream, S3Archive, aws_sdk_kinesis, aws_sdk_s3, check_sdk_config, load_sdk_config};
-use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
-use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use event_source_mapping::{EventSource, EventSourceMapping, MappingConfig, Metrics, MetricsSnapshot};
 use ports::SystemClock;
 use std::fmt;
@@ -140,16 +138,4 @@ async fn function_settings(
     // Lambda's own default, where nothing is said.
     let seconds = function.timeout.unwrap_or(3).clamp(1, 895);
     Ok((source, Duration::from_secs(seconds as u64)))
-}
-
-/// What the service said, or why there was no answer.
-pub fn why<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => crate::send::kinesis::chain(error),
-    }
 }

@@ -162,8 +162,8 @@ async fn what_the_aggregators_port_writes_comes_out_of_the_change_stream_as_rows
         let device_id = DeviceId::parse(device).expect("a name");
         // Columns hold milliseconds.
         let mut row = CuratedRow { device_id: device_id.clone(), revision, statistics: attributes(revision) };
-        let millisecond = |instant: Timestamp| Timestamp::from_millisecond(instant.as_millisecond()).expect("in range");
-        row.statistics.updated_at = millisecond(row.statistics.updated_at);
+        let updated_at = row.statistics.updated_at.as_millisecond();
+        row.statistics.updated_at = Timestamp::from_millisecond(updated_at).expect("in range");
         expected.push(row);
         let key = format!("ledger#2026-01-31#{revision:020}");
         let pages = page.then(|| LedgerPageItem { key, page: vec![1, 2, 3], expires_at: None }).into_iter().collect();
