@@ -22,7 +22,7 @@ pub(crate) struct CachedState {
     bytes: usize,
 }
 
-/// States of the devices written last, within so many bytes of memory.
+/// States of the devices written last, within a number of bytes.
 #[derive(Debug)]
 pub(crate) struct StateCache {
     bytes_max: usize,

@@ -81,7 +81,7 @@ pub(crate) fn of_the_table(file: CuratedFile) -> std::result::Result<CuratedFile
 }
 
 impl Table {
-    /// No rows, and room for so many.
+    /// No rows, and room for `rows` of them.
     pub fn with_room(rows: usize) -> Self {
         let cells = |_| Cells { bits: Vec::with_capacity(rows), present: Vec::with_capacity(rows) };
         let device = Vec::with_capacity(rows);

@@ -7,7 +7,7 @@ use ports::{Archive, EventStream, Position, SequenceNumber, ShardId, StreamEntry
 use std::time::Duration;
 use telemetry::Timestamp;
 
-/// Records read at once: Kinesis gives at most 10 MB or so many.
+/// Records read at once: Kinesis gives at most this many, or 10 MB.
 const RECORDS_MAX: usize = 10_000;
 /// Arrivals are approximate: reading begins so long before the first, and what lies outside the range is left out.
 const ARRIVAL_MARGIN: Duration = Duration::from_secs(60);

@@ -104,7 +104,7 @@ counted! {
         RedrivenPayload = "discarded batch redriven from its payload",
         RedrivenMetadata = "discarded batch fetched again from the stream",
         RedrivenExpired = "discarded batch gone from the stream",
-        Repaired = "damaged state mended",
+        Repaired = "damaged state repaired",
         RedeployedWindow = "switched from full to window",
         RedeployedFull = "switched from window to full",
         RetentionLifted = "retention lifted or lengthened",

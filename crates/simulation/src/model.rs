@@ -25,7 +25,7 @@ pub struct Schedule {
     pub steps: Vec<Step>,
     /// What may go wrong.
     pub faults: Vec<Fault>,
-    /// A fault that may happen does so once in so many times.
+    /// A fault that may happen does so once in this many times.
     pub fault_one_in: usize,
     /// How far the aggregator's clock lies behind the store's, in seconds.
     pub clock_behind_seconds: i64,
@@ -110,11 +110,11 @@ pub enum Step {
     CorruptState(usize),
     /// One of a device's ledger pages is damaged.
     CorruptPage(usize),
-    /// Whatever was damaged is mended.
+    /// Whatever was damaged is repaired.
     Repair,
     /// A shard's checkpoint moves back.
     Rewind,
-    /// The stream is deleted and made anew; what was not done yet, and some that was, is replayed from the archive.
+    /// The stream is deleted and created again; what was not done yet, and some that was, is replayed from the archive.
     RecreateStream,
     /// A second poller begins to read the same shards.
     StartPoller,

@@ -12,7 +12,7 @@ pub(crate) const ANOMALY_Z: f64 = 4.891_638_475_698_85;
 
 /// The normal distribution's quantile at 0.975.
 const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
-/// From so many degrees of freedom on, the quantile of Student's t is taken from its expansion about the normal one.
+/// From this many degrees of freedom on, the quantile of Student's t is taken from its expansion about the normal one.
 const EXPANDED_FROM: usize = 200;
 /// The quantiles below, each computed when it is first asked for: every write of every device asks for one of them.
 static SEARCHED: [OnceLock<Option<f64>>; EXPANDED_FROM] = [const { OnceLock::new() }; EXPANDED_FROM];

@@ -11,14 +11,14 @@ use crate::{CountedReading, Identity, LEAST_BYTE_CAP, LedgerPage, Moments, Quant
 
 /// Bytes that the sketch may take of the item.
 pub(crate) const SKETCH_BYTES: usize = 448;
-/// The sketch gives way until so many more identities of the kind at hand would fit.
+/// The sketch gives way until this many more identities of the kind at hand would fit.
 const LEAST_WINDOW: usize = 8;
 /// What else may grow while [`LEAST_WINDOW`] identities come: the sketch by a bucket of three bytes for each, and the
 /// readable numbers and the newest anomaly by some.
 const GROWTH_BYTES: usize = 3 * LEAST_WINDOW + 24;
 /// What a frequent value takes at the most where the sketch is not very coarse: bucket, key and counter.
 const FREQUENT_BYTES: usize = 9;
-/// The sketch gives way for so many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
+/// The sketch gives way for this many identities, as long as it keeps [`COMFORTABLE_SKETCH_BYTES`].
 const COMFORTABLE_WINDOW: usize = 24;
 const COMFORTABLE_SKETCH_BYTES: usize = 384;
 

@@ -10,7 +10,7 @@ use crate::key::{Bucket, key_of, value_of};
 /// The least cap: what the coarsest sketch, of one bucket, may need.
 pub const LEAST_BYTE_CAP: usize = 48;
 
-/// Pushed keys wait until there are so many, and are then sorted and folded together.
+/// Pushed keys wait until there are this many, and are then sorted and folded together.
 const PENDING_MAX: usize = 512;
 
 /// Quantiles of a multiset of doubles within a cap in bytes.
@@ -175,7 +175,7 @@ impl QuantileSketch {
         closest.ilog2().min(63 - self.shift).min(by_size.min(64) as u32)
     }
 
-    /// Shifts every key right by so many bits more, and merges what becomes equal.
+    /// Shifts every key right by `by` bits more, and merges what becomes equal.
     pub(crate) fn coarsen(&mut self, by: u32) {
         if by == 0 {
             return;

@@ -158,7 +158,7 @@ fn a_write_of_unknown_outcome_is_not_cached() {
 }
 
 /// > A state or ledger page that cannot be read is never overwritten and never taken for empty: its readings become the
-/// > dead letter `corrupt_state`, and count when they are redriven after it was mended.
+/// > dead letter `corrupt_state`, and count when they are redriven after it was repaired.
 #[test]
 fn an_item_that_cannot_be_read_is_never_cached() {
     let memory = Memory::default();

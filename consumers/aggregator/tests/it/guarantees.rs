@@ -80,7 +80,7 @@ fn what_left_the_window_without_a_page_is_late_for_ever() {
 }
 
 /// > A state or ledger page that cannot be read is never overwritten and never taken for empty: its readings become the
-/// > dead letter `corrupt_state`, and count when they are redriven after it was mended.
+/// > dead letter `corrupt_state`, and count when they are redriven after it was repaired.
 #[test]
 fn what_cannot_be_read_waits_for_its_mending() {
     let memory = Memory::default();

@@ -1,4 +1,4 @@
-//! Every defect that was found and mended, by name.
+//! Every defect that was found and fixed, by name.
 
 use crate::support::{Memory, Record, Stopped, arrival, body, event};
 use aggregator::{Aggregator, BatchResult, LedgerMode, Settings};

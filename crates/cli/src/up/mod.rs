@@ -71,7 +71,7 @@ pub struct Args {
     /// Shards of a new stream, 4 by default; an existing data directory keeps its own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
-    /// Simulate a fleet of so many devices, which posts through the front door like anyone
+    /// Simulate N devices that post over HTTP
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     devices: u32,
     /// Readings per second of the simulated fleet, with --devices; two a device by default

@@ -72,7 +72,7 @@ kinds! {
         Split = "shard split",
         Merge = "shards merged",
         Rewound = "checkpoint lost",
-        MappingCrash = "mapping crashed and began anew",
+        MappingCrash = "mapping crashed and started again",
         SecondMapping = "two mappings read the same shards",
         NotInvoked = "batch never reached the function",
         InvocationCrash = "invocation died half way",

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 type Handler = Aggregator<DynamoDbStatisticsStore, SqsDeadLetterQueue<S3Archive>, SystemClock>;
 
-/// Invokes the aggregator; an invocation in a storm goes wrong once in so many times.
+/// Invokes the aggregator; in a storm one invocation in `one_in` goes wrong.
 pub struct Lambda {
     pub handler: Handler,
     pub chaos: Arc<Chaos>,
