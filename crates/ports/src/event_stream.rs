@@ -54,19 +54,35 @@ impl SequenceNumber {
     }
 }
 
+/// The number that eight digits write, of which pairs, then fours are put together side by side (D. Lemire, *Quickly
+/// parsing eight digits*, 2018).
+fn eight_digits(ascii: [u8; 8]) -> Option<u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_le_bytes(ascii) ^ (ONES * u64::from(b'0'));
+    // Above 9, a byte's highest bit is set, or is by this addition.
+    if (digits.wrapping_add(ONES * (0x7f - 9)) | digits) & (ONES << 7) != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul(1 + (10 << 8)) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(1 + (100 << 16)) >> 16;
+    Some((fours & 0x0000_ffff_0000_ffff).wrapping_mul(1 + (10_000 << 32)) >> 32)
+}
+
 impl FromStr for SequenceNumber {
     type Err = ParseSequenceNumberError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() || text.len() > 58 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        if text.is_empty() || text.len() > 58 {
             return Err(ParseSequenceNumberError);
         }
+        let (first, eights) = text.as_bytes().as_rchunks();
+        let mut padded = [b'0'; 8];
+        padded[8 - first.len()..].copy_from_slice(first);
         let mut limbs = [0u64; 3];
-        for digits in text.as_bytes().chunks(LIMB_DIGITS) {
-            let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-            let mut carry = u128::from(value);
+        for &eight in std::iter::once(&padded).chain(eights) {
+            let mut carry = u128::from(eight_digits(eight).ok_or(ParseSequenceNumberError)?);
             for limb in limbs.iter_mut().rev() {
-                let product = u128::from(*limb) * u128::from(10u64.pow(digits.len() as u32)) + carry;
+                let product = u128::from(*limb) * 100_000_000 + carry;
                 *limb = product as u64;
                 carry = product >> 64;
             }

@@ -1,6 +1,6 @@
 //! The three bodies that devices post: one reading, a series, a batch.
 
-use crate::scan::{Document, Item, Items, Members, document};
+use crate::scan::{self, Document, Item, Items, Members, document};
 use crate::{
     DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, RejectReason, Rejection, Series, Timestamp,
 };
@@ -206,10 +206,7 @@ fn name<'a>(
 
 fn string<'a>(json: Option<&'a str>, member: &str, path: Path, rule: &str) -> Result<Cow<'a, str>, Rejection> {
     let json = json.ok_or_else(|| invalid(format!("`{path}{member}`: is missing")))?;
-    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(text) if !text.as_bytes().contains(&b'\\') => Ok(Cow::Borrowed(text)),
-        _ => serde_json::from_str(json).map(Cow::Owned).map_err(|_| invalid(format!("`{path}{member}`: {rule}"))),
-    }
+    scan::string(json).ok_or_else(|| invalid(format!("`{path}{member}`: {rule}")))
 }
 
 fn value(json: Option<&str>, path: Path) -> Result<f64, Rejection> {

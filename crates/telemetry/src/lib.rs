@@ -19,6 +19,7 @@ pub use body::{BatchEntry, parse_batch, parse_reading, parse_series, visit_batch
 pub use identity::{event_id_hash, value_check};
 pub use reading::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, Series};
 pub use reject::{RejectReason, Rejection};
+pub use scan::{Scanner, string};
 pub use stream_record::{
     Decoded, DecodedReading, count_readings, decode_record, each_reading, one_line, push_lines, reading_payloads,
     reading_payloads_at,

@@ -2,6 +2,7 @@
 //! text it is, without interpreting it.
 
 use crate::{MAX_READINGS, RejectReason, Rejection};
+use memchr::memchr;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -49,16 +50,24 @@ pub(crate) fn document(bytes: &[u8]) -> Result<Document<'_>, Rejection> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         malformed(format!("the body is not UTF-8: the byte at position {} is wrong", error.valid_up_to()))
     })?;
-    let mut scanner = Scanner { text, at: 0, open: Vec::new() };
-    scanner.document().ok_or_else(|| {
+    Scanner::new(text).document().ok_or_else(|| {
         // Where and why is looked up only for a body that is refused.
         let error = serde_json::from_str::<&RawValue>(text).err().map(|error| error.to_string());
         malformed(format!("the body is not one JSON document: {}", error.unwrap_or_default()))
     })
 }
 
-/// Passes over JSON. Whatever is not JSON is `None`.
-struct Scanner<'a> {
+/// The string that a JSON value is; `None` if it is another value, or its escapes are no text.
+pub fn string(json: &str) -> Option<Cow<'_, str>> {
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) if memchr(b'\\', text.as_bytes()).is_none() => Some(Cow::Borrowed(text)),
+        _ => serde_json::from_str(json).map(Cow::Owned).ok(),
+    }
+}
+
+/// Passes over a JSON text from its start, without recursion. Whatever is not JSON is `None`.
+#[derive(Debug)]
+pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
     /// The brackets and braces that are open in a value that means nothing here.
@@ -66,6 +75,54 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
+    /// Before the first byte of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Scanner { text, at: 0, open: Vec::new() }
+    }
+
+    /// Passes over an object. `member` is called with each name, or with what is wrong with its escapes, and passes
+    /// over the value.
+    pub fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Result<Cow<'a, str>, Box<str>>) -> Option<()>,
+    ) -> Option<()> {
+        self.enclosed(b'{', |scanner| {
+            let name = scanner.name()?;
+            member(scanner, name)
+        })
+    }
+
+    /// Passes over an array. `element` passes over each of its elements.
+    pub fn elements(&mut self, element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.enclosed(b'[', element)
+    }
+
+    /// Passes over a value, and returns its text.
+    pub fn raw(&mut self) -> Option<&'a str> {
+        self.next()?;
+        let start = self.at;
+        self.value()?;
+        Some(&self.text[start..self.at])
+    }
+
+    /// Passes over the parts, with commas between them, from a bracket or brace to the one that closes it.
+    fn enclosed(&mut self, open: u8, mut part: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.expect(open)?;
+        if self.next()? == closing(open) {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            part(self)?;
+            let next = self.next()?;
+            self.at += 1;
+            match next {
+                b',' => {}
+                _ => return (next == closing(open)).then_some(()),
+            }
+        }
+    }
+
     fn document(&mut self) -> Option<Document<'a>> {
         let mut document = Document { members: None, items: None };
         if self.next()? == b'{' {
@@ -100,70 +157,49 @@ impl<'a> Scanner<'a> {
     ) -> Option<Members<'a>> {
         let mut members = Members::default();
         others.clear();
-        self.at += 1;
-        if self.next()? == b'}' {
-            self.at += 1;
-            return Some(members);
-        }
-        loop {
-            let name = self.name()?;
-            let first = self.next()?;
-            let start = self.at;
+        self.members(|scanner, name| {
+            let first = scanner.next()?;
+            let start = scanner.at;
             let nested = match (&mut items, &name) {
                 (Some(items), Ok(name)) if first == b'[' && name == "readings" && items.is_none() => {
-                    **items = Some(self.items()?);
+                    **items = Some(scanner.items()?);
                     0
                 }
-                _ => self.value()?,
+                _ => scanner.value()?,
             };
             if let Err(fault) =
-                name.and_then(|name| members.add(name, &self.text[start..self.at], depth + nested, others))
+                name.and_then(|name| members.add(name, &scanner.text[start..scanner.at], depth + nested, others))
             {
                 members.fault.get_or_insert(fault);
             }
-            match self.next()? {
-                b',' => self.at += 1,
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        self.at += 1;
+            Some(())
+        })?;
         Some(members)
     }
 
     /// The elements of an array in the outer object.
     fn items(&mut self) -> Option<Items<'a>> {
         let (mut count, mut items, mut others) = (0, Vec::new(), Names::default());
-        self.at += 1;
-        if self.next()? == b']' {
-            self.at += 1;
-            return Some(Items { count, items });
-        }
-        loop {
-            let first = self.next()?;
-            let start = self.at;
+        self.elements(|scanner| {
+            let first = scanner.next()?;
+            let start = scanner.at;
             let members = match first {
-                b'{' => Some(self.object(3, &mut others, None)?),
+                b'{' => Some(scanner.object(3, &mut others, None)?),
                 _ => {
-                    self.value()?;
+                    scanner.value()?;
                     None
                 }
             };
             if count == 0 {
                 // The others will be about as long.
-                items.reserve(((self.text.len() - start) / (self.at - start)).min(MAX_READINGS));
+                items.reserve(((scanner.text.len() - start) / (scanner.at - start)).min(MAX_READINGS));
             }
             if count < MAX_READINGS {
-                items.push(Item { json: &self.text[start..self.at], members });
+                items.push(Item { json: &scanner.text[start..scanner.at], members });
             }
             count += 1;
-            match self.next()? {
-                b',' => self.at += 1,
-                b']' => break,
-                _ => return None,
-            }
-        }
-        self.at += 1;
+            Some(())
+        })?;
         Some(Items { count, items })
     }
 
