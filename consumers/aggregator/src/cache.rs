@@ -12,13 +12,13 @@ use telemetry::DeviceId;
 
 /// What an entry takes beside its name's characters and what is behind its state's pointers: itself, the two links of
 /// the list, and its place in the hash table, which is between seven sixteenths and seven eighths full.
-const ENTRY_BYTES: usize = size_of::<(DeviceId, CachedState)>() + 2 * size_of::<usize>() + 40;
+const ENTRY_BYTES: usize = size_of::<(DeviceId, CachedState, DeviceState)>() + 2 * size_of::<usize>() + 40;
 
 /// A state that was stored at this revision.
 #[derive(Debug)]
 pub(crate) struct CachedState {
     pub revision: u64,
-    pub state: DeviceState,
+    pub state: Box<DeviceState>,
     bytes: usize,
 }
 
@@ -58,7 +58,7 @@ impl StateCache {
     }
 
     /// Keeps what was written, and lets go of what was written longest ago.
-    pub fn put(&self, device_id: &DeviceId, revision: u64, state: DeviceState) {
+    pub fn put(&self, device_id: &DeviceId, revision: u64, state: Box<DeviceState>) {
         let bytes = ENTRY_BYTES + device_id.as_str().len() + state.heap_bytes();
         let mut states = self.lock();
         let replaced = states.by_device.push(device_id.clone(), CachedState { revision, state, bytes });

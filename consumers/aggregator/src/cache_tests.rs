@@ -6,14 +6,14 @@ fn device(n: usize) -> DeviceId {
     DeviceId::parse(format!("device-{n}")).expect("a valid name")
 }
 
-fn state(readings: usize) -> DeviceState {
+fn state(readings: usize) -> Box<DeviceState> {
     let reading = |n: usize| {
         let identity = Identity { timestamp_ns: n as i128 * 7_000, event_id_hash: None };
         CountedReading { identity, value: n as f64 * 0.37, value_check: n as u16 }
     };
     let mut state = DeviceState::new();
     state.count(&(0..readings).map(reading).collect::<Vec<_>>());
-    state
+    Box::new(state)
 }
 
 #[test]

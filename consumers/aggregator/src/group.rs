@@ -66,7 +66,7 @@ enum Written {
 #[derive(Default)]
 struct Stored {
     revision: Option<u64>,
-    state: Option<DeviceState>,
+    state: Option<Box<DeviceState>>,
     is_cached: bool,
 }
 
@@ -141,7 +141,7 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
         else {
             return Ok(Written::Prefix(vec![Outcome::Corrupt; readings.len()], None));
         };
-        let (reach, look_ups) = look_ups(state.as_ref(), readings, self.settings);
+        let (reach, look_ups) = look_ups(state.as_deref(), readings, self.settings);
         let readings = &readings[..reach];
         let found = self.look_up_days(device_id, look_ups).await?;
         let now = self.clock.now();
@@ -198,7 +198,9 @@ impl<'a, S: StatisticsStore, C: Clock> GroupWriter<'a, S, C> {
             Err(error) => return Err(failure(error)),
         };
         match DeviceState::decode(&item.state) {
-            Ok(state) => Ok(Some(Stored { revision: Some(item.revision), state: Some(state), is_cached: false })),
+            Ok(state) => {
+                Ok(Some(Stored { revision: Some(item.revision), state: Some(Box::new(state)), is_cached: false }))
+            }
             Err(CorruptState::NewerVersion { found, known }) => {
                 Err(failure(StoreError::NewerVersion { what: "stored state".to_owned(), found, known }))
             }

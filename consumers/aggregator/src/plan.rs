@@ -69,7 +69,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Next {
     /// The new state.
-    pub state: DeviceState,
+    pub state: Box<DeviceState>,
     /// Its bytes.
     pub encoded: Vec<u8>,
     /// The pages that must be written with it.
@@ -116,7 +116,7 @@ pub fn look_ups(state: Option<&DeviceState>, group: &[CountedReading], settings:
 /// always fits.
 pub fn plan(
     device_id: &str,
-    mut state: Option<DeviceState>,
+    mut state: Option<Box<DeviceState>>,
     found: &Found,
     group: &[CountedReading],
     now_ns: i128,
@@ -150,13 +150,14 @@ fn fits(device_id: &str, next: &Next, settings: &Settings) -> bool {
 
 fn plan_prefix(
     device_id: &str,
-    state: Option<Cow<'_, DeviceState>>,
+    state: Option<Cow<'_, Box<DeviceState>>>,
     found: &Found,
     group: &[CountedReading],
     now_ns: i128,
     settings: &Settings,
 ) -> Plan {
-    let mut judge = Judge { state: state.as_deref(), found, now_ns, settings, of_this_group: Window::default() };
+    let mut judge =
+        Judge { state: state.as_deref().map(Box::as_ref), found, now_ns, settings, of_this_group: Window::default() };
     let outcomes: Vec<Outcome> = group.iter().map(|reading| judge.outcome(reading)).collect();
     let counted: Vec<CountedReading> = group
         .iter()
@@ -167,7 +168,7 @@ fn plan_prefix(
     if counted.is_empty() {
         return Plan { outcomes, next: None };
     }
-    let mut next = state.map_or_else(DeviceState::new, Cow::into_owned);
+    let mut next = state.map_or_else(Box::default, Cow::into_owned);
     next.count(&counted);
     let mut encoded = next.encode();
     let mut new_pages = Vec::new();

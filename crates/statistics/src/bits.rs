@@ -3,11 +3,11 @@
 use crate::CorruptState;
 
 /// Bits to bytes; the last byte is filled up with zeros.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
-    /// The bits not yet in `bytes`, in its low end; fewer than eight of them.
-    partial: u128,
+    /// The bits not yet in `bytes`, in its low end; fewer than 64 of them.
+    partial: u64,
     partial_bits: u32,
 }
 
@@ -82,13 +82,17 @@ impl BitWriter {
     /// Writes the low `bits` bits of `value`; `bits` at most 64.
     pub(crate) fn write(&mut self, value: u64, bits: u32) {
         debug_assert!(bits <= 64 && bit_length(u128::from(value)) <= bits);
-        self.partial = (self.partial << bits) | u128::from(value);
-        self.partial_bits += bits;
-        while self.partial_bits >= 8 {
-            self.partial_bits -= 8;
-            self.bytes.push((self.partial >> self.partial_bits) as u8);
+        let free = 64 - self.partial_bits;
+        if bits < free {
+            self.partial = self.partial << bits | value;
+            self.partial_bits += bits;
+        } else {
+            let over = bits - free;
+            let word = self.partial.unbounded_shl(free) | value >> over;
+            self.bytes.extend_from_slice(&word.to_be_bytes());
+            self.partial = value & ((1 << over) - 1);
+            self.partial_bits = over;
         }
-        self.partial &= (1 << self.partial_bits) - 1;
     }
 
     pub(crate) fn write_bool(&mut self, value: bool) {
@@ -135,15 +139,14 @@ impl BitWriter {
     }
 
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write(u64::from(byte), 8);
-        }
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.write(u64::from_be_bytes(*word), 64));
+        rest.iter().for_each(|byte| self.write(u64::from(*byte), 8));
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
-        if self.partial_bits > 0 {
-            self.bytes.push((self.partial << (8 - self.partial_bits)) as u8);
-        }
+        let rest = self.partial.unbounded_shl(64 - self.partial_bits).to_be_bytes();
+        self.bytes.extend_from_slice(&rest[..self.partial_bits.div_ceil(8) as usize]);
         self.bytes
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that is kept of one device: its statistics, and which of its readings they hold.
 
+use crate::bits::BitWriter;
 use crate::confidence::{ANOMALY_Z, mean_confidence_95, z_score};
 use crate::expiring::Expiring;
 use crate::frequent_values::{FREQUENT_VALUES, FrequentValues};
@@ -204,27 +205,32 @@ impl DeviceState {
         let newest = |count: usize| &entries[entries.len().saturating_sub(count)..];
         let room_for = |identities: usize| {
             let newest = newest(identities);
-            let mut window = DeviceState::new();
-            window.window = Window::from_sorted(newest.to_vec());
-            window.range_ns = self.range_ns;
-            window.window_bytes() * identities.div_ceil(newest.len().max(1))
+            self.bytes_with(&BitWriter::default(), newest) * identities.div_ceil(newest.len().max(1))
         };
         let (least, comfortable) = (room_for(LEAST_WINDOW), room_for(COMFORTABLE_WINDOW));
         let least = least + GROWTH_BYTES + self.frequent_growth_bytes();
-        self.make_room(device_id, least, 0);
-        self.make_room(device_id, comfortable, COMFORTABLE_SKETCH_BYTES);
+        let emptied = self.item_size(device_id);
+        let emptied = self.make_room(device_id, emptied, least, 0);
+        let emptied = self.make_room(device_id, emptied, comfortable, COMFORTABLE_SKETCH_BYTES);
+        let statistics = self.write_statistics();
+        let others = emptied - self.bytes_with(&statistics, &[]);
         let mut kept = entries.len() / 8;
         while kept > 0 {
             let moved_ns = entries[entries.len() - kept - 1].0.timestamp_ns;
             let whole = entries.len() - entries.partition_point(|(identity, _)| identity.timestamp_ns <= moved_ns);
-            let mut with_them = self.clone();
-            with_them.window = Window::from_sorted(newest(whole).to_vec());
-            if with_them.item_size(device_id) + least <= ITEM_BYTES {
+            if others + self.bytes_with(&statistics, newest(whole)) + least <= ITEM_BYTES {
                 return whole;
             }
             kept /= 2;
         }
         0
+    }
+
+    /// Bytes of what was written with these entries after it, as a window.
+    fn bytes_with(&self, written: &BitWriter, entries: &[(Identity, u16)]) -> usize {
+        let mut writer = written.clone();
+        self.write_window(&mut writer, entries);
+        writer.finish().len()
     }
 
     /// What the table of frequent values may grow by while [`LEAST_WINDOW`] readings come.
@@ -233,19 +239,20 @@ impl DeviceState {
         FREQUENT_BYTES * LEAST_WINDOW.min(FREQUENT_VALUES - held)
     }
 
-    /// Coarsens the sketch until the item has `room` bytes left, but not below `sketch_bytes`.
-    fn make_room(&mut self, device_id: &str, room: usize, sketch_bytes: usize) {
-        self.sketch.settle();
+    /// Coarsens the sketch until the item, of `size` bytes now, has `room` bytes left, but not below `sketch_bytes`;
+    /// answers the size that this leaves.
+    fn make_room(&mut self, device_id: &str, mut size: usize, room: usize, sketch_bytes: usize) -> usize {
         // More than once where the table of frequent values starts or grows by it.
-        loop {
-            let over = (self.item_size(device_id) + room).saturating_sub(ITEM_BYTES);
-            let now = self.sketch.encode().len();
-            if over == 0 || now <= sketch_bytes.max(LEAST_BYTE_CAP) {
+        while size + room > ITEM_BYTES {
+            let now = self.sketch_bytes();
+            if now <= sketch_bytes.max(LEAST_BYTE_CAP) {
                 break;
             }
-            self.sketch.give_way_to(now.saturating_sub(over).max(sketch_bytes));
+            self.sketch.give_way_to(now.saturating_sub(size + room - ITEM_BYTES).max(sketch_bytes));
             self.note_heaviest();
+            size = self.item_size(device_id);
         }
+        size
     }
 
     /// Drops as few of the oldest identities as it takes for the item to fit, whole instants at a time; both floors
@@ -260,8 +267,8 @@ impl DeviceState {
             None => 0,
         };
         let eight = self.trimmed_to(&entries, entries.len().saturating_sub(LEAST_WINDOW));
-        let room = eight.item_size(device_id).saturating_sub(self.item_size(device_id));
-        self.make_room(device_id, room, 0);
+        let emptied = self.item_size(device_id);
+        self.make_room(device_id, emptied, eight.item_size(device_id).saturating_sub(emptied), 0);
         // Each identity takes two bytes at the very least, so no more than this can fit.
         let (mut over, mut fits) = (entries.len().saturating_sub(ITEM_BYTES / 2), entries.len());
         while over < fits {

@@ -26,20 +26,36 @@ fn gap(pair: &[Entry]) -> u128 {
     (pair[1].0.timestamp_ns - pair[0].0.timestamp_ns) as u128
 }
 
+/// The quotient of numbers that most often fit 64 bits.
+pub(crate) fn divided(dividend: u128, divisor: u128) -> u128 {
+    match (u64::try_from(dividend), u64::try_from(divisor)) {
+        (Ok(dividend), Ok(divisor)) => u128::from(dividend / divisor),
+        _ => dividend / divisor,
+    }
+}
+
 fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
-        (a, b) = (b, a % b);
+        (a, b) = match (u64::try_from(a), u64::try_from(b)) {
+            (Ok(a), Ok(b)) => (u128::from(b), u128::from(a % b)),
+            _ => (b, a % b),
+        };
     }
     a
 }
 
 impl Gaps {
     fn of(entries: &[Entry]) -> Option<Self> {
-        let least = entries.windows(2).map(gap).min()?;
-        let divisor = entries.windows(2).fold(0, |divisor, pair| greatest_common_divisor(gap(pair) - least, divisor));
+        let mut gaps = entries.windows(2).map(gap);
+        let first = gaps.next()?;
+        // What divides the differences from one gap divides those from the least.
+        let (least, divisor) = gaps.fold((first, 0), |(least, divisor), gap| {
+            let divisor = if gap == first { divisor } else { greatest_common_divisor(gap.abs_diff(first), divisor) };
+            (least.min(gap), divisor)
+        });
         let mut lengths = BitLengths::default();
         if divisor > 0 {
-            entries.windows(2).for_each(|pair| lengths.add((gap(pair) - least) / divisor));
+            entries.windows(2).for_each(|pair| lengths.add(divided(gap(pair) - least, divisor)));
         }
         Some(Self { least, divisor, parameter: lengths.best_parameter().0 })
     }
@@ -66,7 +82,7 @@ pub(crate) fn write_identities(writer: &mut BitWriter, entries: &[Entry], distan
     }
     for (index, (identity, value_check)) in entries.iter().enumerate() {
         if let (Some(gaps), true) = (gaps.as_ref().filter(|gaps| gaps.divisor > 0), index > 0) {
-            let units = (gap(&entries[index - 1..=index]) - gaps.least) / gaps.divisor;
+            let units = divided(gap(&entries[index - 1..=index]) - gaps.least, gaps.divisor);
             writer.write_class_code(units, gaps.parameter);
         }
         writer.write(u64::from(*value_check), 16);

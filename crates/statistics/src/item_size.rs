@@ -47,15 +47,19 @@ fn number(value: Option<f64>) -> usize {
     let Some(value) = value else {
         return 1;
     };
-    let digits = format!("{value:e}");
-    let mantissa = digits.split('e').next().unwrap_or_default();
-    let significant = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let mut buffer = zmij::Buffer::new();
+    let digits = buffer.format_finite(value).split('e').next().unwrap_or_default();
+    let is_significant = |digit: u8| (b'1'..=b'9').contains(&digit);
+    let first = digits.bytes().position(is_significant).unwrap_or(0);
+    let last = digits.bytes().rposition(is_significant).unwrap_or(0);
+    let significant = last + 1 - first - usize::from(digits[first..=last].contains('.'));
     // An odd power of ten shifts the digits by one within their pairs.
     (significant + 1).div_ceil(2) + 1 + usize::from(value < 0.0)
 }
 
 fn integer(value: u64) -> usize {
-    (value.to_string().len() + 1).div_ceil(2) + 1
+    let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
+    (digits + 1).div_ceil(2) + 1
 }
 
 /// A timestamp in UTC: fractions are written in groups of three digits at most.

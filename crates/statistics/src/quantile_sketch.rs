@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::bits::BitLengths;
 use crate::decimal::{ALL_DECIMALS, DecimalPlaces};
 use crate::frequent_values::FrequentValues;
 use crate::key::{Bucket, key_of, value_of};
@@ -12,6 +11,8 @@ pub const LEAST_BYTE_CAP: usize = 48;
 
 /// Pushed keys wait until there are this many, and are then sorted and folded together.
 const PENDING_MAX: usize = 512;
+/// So few of them are put in their places one by one.
+const FEW: usize = 4;
 
 /// Quantiles of a multiset of doubles within a cap in bytes.
 ///
@@ -135,9 +136,18 @@ impl QuantileSketch {
         }
         let shift = self.shift;
         self.pending.iter_mut().for_each(|key| *key = shifted(*key, shift));
-        self.pending.sort_unstable();
-        let added = self.pending.chunk_by(|one, two| one == two);
-        self.buckets = union(&self.buckets, added.map(|run| Bucket { key: run[0], count: run.len() as u64 }));
+        if self.pending.len() <= FEW {
+            for &key in &self.pending {
+                match self.buckets.binary_search_by_key(&key, |bucket| bucket.key) {
+                    Ok(place) => self.buckets[place].count = self.buckets[place].count.saturating_add(1),
+                    Err(place) => self.buckets.insert(place, Bucket { key, count: 1 }),
+                }
+            }
+        } else {
+            self.pending.sort_unstable();
+            let added = self.pending.chunk_by(|one, two| one == two);
+            self.buckets = union(&self.buckets, added.map(|run| Bucket { key: run[0], count: run.len() as u64 }));
+        }
         self.pending.clear();
         self.bound_memory();
     }
@@ -236,19 +246,6 @@ impl QuantileSketch {
         let mut copy = self.clone();
         copy.settle();
         Cow::Owned(copy)
-    }
-
-    /// Bit lengths of the gaps between neighbouring bucket keys, less one, and of the counts, less one.
-    pub(crate) fn bit_lengths(&self) -> (BitLengths, BitLengths) {
-        let mut gaps = BitLengths::default();
-        let mut counts = BitLengths::default();
-        for pair in self.buckets.windows(2) {
-            gaps.add(u128::from(pair[1].key - pair[0].key - 1));
-        }
-        for bucket in &self.buckets {
-            counts.add(u128::from(bucket.count - 1));
-        }
-        (gaps, counts)
     }
 
     /// The value at quantile `q` in `0..=1` (clamped): of n sorted values, the one at (n − 1)·q counted from 0, between

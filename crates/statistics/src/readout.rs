@@ -111,6 +111,9 @@ impl QuantileSketch {
     /// The value at `share` (in `0..=1`) of a bucket's count.
     pub(crate) fn within(&self, index: usize, share: f64) -> f64 {
         let (first, last) = self.ends(&self.buckets[index]);
+        if first == last {
+            return value_of(first);
+        }
         let segment = self.segment(index);
         let (low_slope, high_slope) = self.slopes(index);
         let place = inverse(low_slope, high_slope, share);

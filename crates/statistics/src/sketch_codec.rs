@@ -67,22 +67,31 @@ impl QuantileSketch {
     }
 
     fn shortest_form(&self) -> Form {
-        let (gaps, counts) = self.bit_lengths();
+        let mut counts = BitLengths::default();
+        self.buckets.iter().for_each(|bucket| counts.add(u128::from(bucket.count - 1)));
         let (count_parameter, count_bits) = counts.best_parameter();
-        let (gap_parameter, gap_bits) = gaps.best_parameter();
+        let (gap_parameter, gap_bits) = self.best_gaps(|bucket| i128::from(bucket.key));
         let buckets = u64::from(bit_length(self.buckets.len() as u128)).saturating_sub(1) + 7;
         let fixed = HEADER_BITS + u64::from(self.shift) + buckets + count_bits;
         let binary = Form { places: None, gap_parameter, count_parameter, bits: fixed + gap_bits };
         let Some(places) = self.decimals.fewest().filter(|_| self.shift == 0) else {
             return binary;
         };
-        let mut gaps = BitLengths::default();
-        for pair in self.buckets.windows(2) {
-            gaps.add((decimal_place(pair[1].key, places) - decimal_place(pair[0].key, places) - 1) as u128);
-        }
-        let (gap_parameter, gap_bits) = gaps.best_parameter();
+        let (gap_parameter, gap_bits) = self.best_gaps(|bucket| decimal_place(bucket.key, places));
         let decimal = Form { places: Some(places), gap_parameter, count_parameter, bits: fixed + gap_bits };
         if decimal.bits < binary.bits { decimal } else { binary }
+    }
+
+    /// The parameter that makes the codes of the gaps between neighbouring places shortest, and the bits they take.
+    fn best_gaps(&self, place: impl Fn(&Bucket) -> i128) -> (u32, u64) {
+        let mut gaps = BitLengths::default();
+        let mut before = None;
+        for place in self.buckets.iter().map(place) {
+            if let Some(before) = before.replace(place) {
+                gaps.add((place - before - 1) as u128);
+            }
+        }
+        gaps.best_parameter()
     }
 
     /// Reads what [`Self::encode`] wrote, for a sketch of cap `byte_cap`; any other bytes are an error.

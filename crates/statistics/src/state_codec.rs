@@ -12,7 +12,7 @@ use crate::device_state::SKETCH_BYTES;
 use crate::double_double::DoubleDouble;
 use crate::expiring::Expiring;
 use crate::identity::{EARLIEST_NS, LATEST_NS};
-use crate::identity_codec::{TIMESTAMP_BITS, read_identities, write_identities};
+use crate::identity_codec::{Entry, TIMESTAMP_BITS, divided, read_identities, write_identities};
 use crate::window::Window;
 use crate::{Anomaly, CorruptState, DeviceState, Moments, QuantileSketch};
 
@@ -26,15 +26,22 @@ const MOST_BYTES: usize = 400 * 1_024;
 impl DeviceState {
     /// The state's bytes: the one canonical form of this state.
     pub fn encode(&self) -> Vec<u8> {
+        let mut writer = self.write_statistics();
+        self.write_window(&mut writer, &self.window.entries());
+        writer.finish()
+    }
+
+    /// What comes before the window.
+    pub(crate) fn write_statistics(&self) -> BitWriter {
         let mut writer = BitWriter::default();
         let version = if self.expiring.is_some() { VERSION_WITH_EXPIRING_PAGES } else { VERSION };
         writer.write(u64::from(version), 8);
         writer.write_bool(self.range_ns.is_some());
         let Some((first_ns, last_ns)) = self.range_ns else {
-            return writer.finish();
+            return writer;
         };
         let unit = self.power_of_ten(first_ns, last_ns);
-        let number = |ns: i128| (ns / 10i128.pow(unit)) as u128;
+        let number = |ns: i128| divided(ns as u128, 10u128.pow(unit));
         writer.write(u64::from(unit), 4);
         writer.write_bool(last_ns < 0);
         writer.write_number(number(last_ns.abs()));
@@ -66,26 +73,24 @@ impl DeviceState {
         writer.write(sketch.len() as u64, 10);
         writer.write_bytes(&sketch);
         self.write_frequent(&mut writer);
-        self.write_window(&mut writer, last_ns);
-        writer.finish()
+        writer
     }
 
-    fn write_window(&self, writer: &mut BitWriter, last_ns: i128) {
-        write_identities(writer, &self.window.entries(), |first| last_ns - first);
-    }
-
-    /// Bytes that the window takes of the encoding.
-    pub(crate) fn window_bytes(&self) -> usize {
-        let mut writer = BitWriter::default();
-        self.write_window(&mut writer, self.range_ns.map_or(0, |(_, last)| last));
-        writer.finish().len()
+    /// These entries, as the window; a state that has counted nothing has none, and doesn't say so.
+    pub(crate) fn write_window(&self, writer: &mut BitWriter, entries: &[Entry]) {
+        if let Some((_, last_ns)) = self.range_ns {
+            write_identities(writer, entries, |first| last_ns - first);
+        }
     }
 
     fn power_of_ten(&self, first_ns: i128, last_ns: i128) -> u32 {
         let anomaly_ns = self.last_anomaly.map(|anomaly| anomaly.timestamp_ns);
         let expiring_ns = self.expiring.map(|expiring| expiring.floor_ns);
         let all = [Some(first_ns), Some(last_ns), self.floor_ns, self.unledgered_floor_ns, expiring_ns, anomaly_ns];
-        (0..16).rev().find(|&power| all.iter().flatten().all(|ns| ns % 10i128.pow(power) == 0)).unwrap_or(0)
+        all.iter().flatten().fold(15, |power, ns| {
+            let rest = (ns.unsigned_abs() % 10u128.pow(15)) as u64;
+            (0..=power).rev().find(|&power| rest.is_multiple_of(10u64.pow(power))).unwrap_or(0)
+        })
     }
 
     /// Reads the version alone, and fails where this build doesn't know it.
