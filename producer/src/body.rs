@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::row::Origin;
     use proptest::prelude::*;
-    use telemetry::{EventId, Reading, Timestamp, parse_batch, parse_reading, parse_series};
+    use telemetry::{EventId, Reading, Timestamp, parse_reading, visit_batch, visit_series};
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let value = prop_oneof![-1e100..1e100f64, -1.0..1.0f64, Just(0.1 + 0.2), Just(1e-300)];
@@ -144,11 +144,14 @@ mod tests {
             Form::Single.encode(&rows, &mut body);
             prop_assert_eq!(&parse_reading(&body).unwrap(), &readings[0]);
             Form::Series.encode(&rows, &mut body);
-            prop_assert_eq!(&parse_series(&body).unwrap().readings, &readings);
+            let mut series = Vec::new();
+            visit_series(&body, |_, reading| series.push(reading.to_reading())).unwrap();
+            prop_assert_eq!(&series, &readings);
             let bound = rows.iter().map(encoded_bytes_max).sum::<usize>() + frame_bytes(&readings[0].device_id);
             prop_assert!(body.len() <= bound, "{} of at most {}", body.len(), bound);
             Form::Batch.encode(&rows, &mut body);
-            let batch: Vec<_> = parse_batch(&body).unwrap().into_iter().map(|entry| entry.reading).collect();
+            let mut batch = Vec::new();
+            visit_batch(&body, |reading, _| batch.push(reading.to_reading())).unwrap();
             prop_assert_eq!(&batch, &readings);
         }
     }

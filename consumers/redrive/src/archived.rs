@@ -48,7 +48,7 @@ pub(crate) async fn archived_records<A: Archive>(
     let mut archived = Archived::default();
     let mut bytes = 0;
     for prefix in hours(first, last) {
-        for key in keys(archive, &prefix).await? {
+        for key in keys(archive, &prefix, "").await? {
             let Some(object) = archive.get(&key).await.map_err(unavailable)? else { continue };
             let text = unpacked(&object, BYTES_MAX - bytes).map_err(|error| damaged(&key, &error))?;
             bytes += text.len();
@@ -90,7 +90,7 @@ async fn known_payloads<A: Archive>(
         hours(first, last).iter().filter_map(|hour| Some(hour.split('/').nth(1)?.to_owned())).collect();
     days.dedup();
     for day in days {
-        for key in keys(archive, &format!("dead-letters/{day}/")).await? {
+        for key in keys(archive, &format!("dead-letters/{day}/"), "").await? {
             let Some(object) = archive.get(&key).await.map_err(unavailable)? else { continue };
             let letters =
                 object.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<DeadLetter>(line).ok());
@@ -110,12 +110,13 @@ fn payload_hashes(letter: &DeadLetter) -> Vec<String> {
     reading_payloads_at(&payload, |place| wrong.contains(&place)).iter().map(|payload| hash(payload)).collect()
 }
 
-/// Every key under a prefix.
-pub(crate) async fn keys<A: Archive>(archive: &A, prefix: &str) -> Result<Vec<String>, QueueError> {
-    let mut keys: Vec<String> = Vec::new();
+/// Every key under a prefix that comes after `from` there.
+pub(crate) async fn keys<A: Archive>(archive: &A, prefix: &str, from: &str) -> Result<Vec<String>, QueueError> {
+    let (mut keys, mut after) = (Vec::new(), format!("{prefix}{from}"));
     loop {
-        let page = archive.list(prefix, keys.last().map(String::as_str), KEYS_MAX).await.map_err(unavailable)?;
+        let page = archive.list(prefix, Some(&after), KEYS_MAX).await.map_err(unavailable)?;
         let is_last = page.len() < KEYS_MAX;
+        after = page.last().cloned().unwrap_or(after);
         keys.extend(page);
         if is_last {
             return Ok(keys);

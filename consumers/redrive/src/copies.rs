@@ -114,7 +114,7 @@ impl Done {
 
     /// Reads what others have noted since.
     pub(crate) async fn read_on<A: Archive>(&mut self, archive: &A) -> Result<(), QueueError> {
-        for key in dated_keys(archive, "redrive/done/", &self.from).await? {
+        for key in keys(archive, "redrive/done/", &format!("dt={}", self.from)).await? {
             if self.keys.contains(&key) {
                 continue;
             }
@@ -146,11 +146,13 @@ pub(crate) async fn open_copies<A: Archive>(
             open.insert(letter.id().to_owned(), letter);
         }
     };
-    for key in dated_keys(archive, LETTERS, &from).await? {
+    for key in keys(archive, LETTERS, &format!("dt={from}")).await? {
         let Some(object) = archive.get(&key).await.map_err(unavailable)? else { continue };
         letters_of(&object).into_iter().for_each(&mut keep);
     }
-    for key in keys(archive, FAILURES).await?.into_iter().filter(|key| failure_day(key).is_none_or(|day| day >= from)) {
+    for key in
+        keys(archive, FAILURES, "").await?.into_iter().filter(|key| failure_day(key).is_none_or(|day| day >= from))
+    {
         let failure = failure_object(archive, &key).await?;
         failure.map(Letter::LambdaFailure).into_iter().for_each(&mut keep);
     }
@@ -168,21 +170,6 @@ pub(crate) async fn failure_object<A: Archive>(archive: &A, key: &str) -> Result
     let object = archive.get(key).await.map_err(unavailable)?;
     let failure = object.and_then(|object| LambdaFailure::parse(std::str::from_utf8(&object).ok()?));
     Ok(failure.map(|failure| LambdaFailure { object_key: Some(key.to_owned()), ..failure }))
-}
-
-/// The keys of the days from `from` on.
-async fn dated_keys<A: Archive>(archive: &A, prefix: &str, from: &str) -> Result<Vec<String>, QueueError> {
-    let mut found: Vec<String> = Vec::new();
-    let mut after = format!("{prefix}dt={from}");
-    loop {
-        let page = archive.list(prefix, Some(&after), 1000).await.map_err(unavailable)?;
-        let is_last = page.len() < 1000;
-        after = page.last().cloned().unwrap_or(after);
-        found.extend(page);
-        if is_last {
-            return Ok(found);
-        }
-    }
 }
 
 /// The day in `aws/lambda/<mapping>/<shard>/2026/01/31/2026-01-31T…`.

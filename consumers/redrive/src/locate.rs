@@ -1,9 +1,7 @@
 //! Where in a payload the wrong member stands.
 
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::fmt;
-use telemetry::{RejectReason, decode_record};
+use telemetry::{RejectReason, Scanner, decode_record};
 
 /// A place in a payload.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -99,22 +97,12 @@ fn resolve<'a>(text: &'a str, path: &str) -> &'a str {
 
 /// The members of a JSON object, in order, as they stand, also those named twice; none of what is no object.
 pub(crate) fn members(json: &str) -> Vec<(String, &str)> {
-    struct Members;
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(String, &'de str)>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(name) = map.next_key::<String>()? {
-                members.push((name, map.next_value::<&'de RawValue>()?.get()));
-            }
-            Ok(members)
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde::Deserializer::deserialize_map(&mut deserializer, Members).unwrap_or_default()
+    let mut members = Vec::new();
+    let read = Scanner::new(json).members(|scanner, name| {
+        members.push((name.ok()?.into_owned(), scanner.raw()?));
+        Some(())
+    });
+    read.map_or_else(Vec::new, |()| members)
 }
 
 #[cfg(test)]

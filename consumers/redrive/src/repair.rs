@@ -3,7 +3,7 @@
 use crate::locate::members;
 use ports::StreamEntry;
 use std::collections::HashMap;
-use telemetry::{Reading, Rejection, Timestamp, one_line, parse_batch, parse_reading, parse_series};
+use telemetry::{Rejection, Timestamp, one_line, parse_reading, visit_batch, visit_series};
 
 /// The members of a reading that are strings.
 const STRINGS: [&str; 3] = ["device_id", "timestamp", "event_id"];
@@ -125,28 +125,28 @@ pub enum BodyError {
 /// # Errors
 /// [`BodyError`], naming the member that is wrong and its rule.
 pub fn records(body: &[u8], horizon: Timestamp) -> Result<Records, BodyError> {
-    let none_ahead = |readings: &mut dyn Iterator<Item = &Reading>| {
-        let ahead = readings.map(|reading| reading.timestamp).find(|timestamp| *timestamp > horizon);
-        ahead.map_or(Ok(()), |timestamp| Err(BodyError::Ahead(timestamp)))
-    };
-    let entry = |reading: &telemetry::DeviceId, data| StreamEntry::new(reading.as_str().to_owned(), data);
+    let entry = |device_id: &str, data, readings| StreamEntry { partition_key: device_id.to_owned(), data, readings };
     let names = std::str::from_utf8(body).map(|text| members(text.trim())).unwrap_or_default();
     let has = |wanted: &str| names.iter().any(|(name, _)| name == wanted);
-    if has("readings") && !has("device_id") && !has("timestamp") && !has("value") {
-        let batch = parse_batch(body)?;
-        none_ahead(&mut batch.iter().map(|entry| &entry.reading))?;
-        let entries = batch.iter().map(|one| entry(&one.reading.device_id, one_line(one.body.as_bytes())));
-        return Ok(Records { entries: entries.collect(), readings: batch.len() as u64 });
-    }
-    if has("readings") {
-        let series = parse_series(body)?;
-        none_ahead(&mut series.readings.iter())?;
-        let readings = series.readings.len() as u64;
-        return Ok(Records { entries: vec![entry(&series.device_id, one_line(body))], readings });
-    }
-    let reading = parse_reading(body)?;
-    none_ahead(&mut std::iter::once(&reading))?;
-    Ok(Records { entries: vec![entry(&reading.device_id, one_line(body))], readings: 1 })
+    let (mut ahead, mut entries) = (None, Vec::new());
+    let mut check = |timestamp: Timestamp| ahead = ahead.or(Some(timestamp).filter(|timestamp| *timestamp > horizon));
+    let readings = if !has("readings") {
+        let reading = parse_reading(body)?;
+        check(reading.timestamp);
+        entries.push(entry(reading.device_id.as_str(), one_line(body), 1));
+        1
+    } else if has("device_id") || has("timestamp") || has("value") {
+        let (device_id, readings) = visit_series(body, |_, reading| check(reading.timestamp))?;
+        entries.push(entry(device_id.as_str(), one_line(body), readings));
+        readings
+    } else {
+        visit_batch(body, |reading, body| {
+            check(reading.timestamp);
+            entries.push(entry(reading.device_id, one_line(body.as_bytes()), 1));
+        })?;
+        entries.len() as u64
+    };
+    ahead.map_or(Ok(Records { entries, readings }), |timestamp| Err(BodyError::Ahead(timestamp)))
 }
 
 #[cfg(test)]

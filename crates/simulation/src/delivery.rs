@@ -1,9 +1,8 @@
-//! From the stream to the handler: pollers over the real state machines of the event source mapping, and the
-//! invocations that they begin.
+//! From the stream to the handler: what pollers and invocations do, step by step.
 
 use crate::coverage::{Branch, Fault};
-use crate::operators::Discarded;
 use crate::oracle::Verdict;
+use crate::pollers::{Discarded, Invocation, Poller, Slot};
 use crate::run::Simulation;
 use aggregator::BatchResult;
 use event_source_mapping::{
@@ -12,72 +11,9 @@ use event_source_mapping::{
 };
 use ports::{Position, SequenceNumber};
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use telemetry::DeviceId;
-
-/// One shard under one poller.
-pub(crate) struct Slot {
-    shard: usize,
-    machine: ShardMachine,
-    /// A read that waits for news.
-    waiting: Option<(Position, usize)>,
-    drained: bool,
-}
-
-/// A poller: a mapping's machines, for one incarnation of the stream.
-pub(crate) struct Poller {
-    incarnation: u32,
-    config: Arc<MappingConfig>,
-    graph: ShardGraph,
-    slots: Vec<Slot>,
-    listed: usize,
-    alive: bool,
-}
-
-impl Poller {
-    pub fn is_alive(&self) -> bool {
-        self.alive
-    }
-
-    pub fn deadline(&self) -> Option<Duration> {
-        let slots = self.slots.iter().filter(|slot| self.alive && !slot.drained);
-        slots.filter_map(|slot| slot.machine.deadline()).min()
-    }
-
-    pub fn kill(&mut self) {
-        self.alive = false;
-    }
-}
-
-type Running = Pin<Box<dyn Future<Output = (BatchResult, Batch)>>>;
-
-/// An invocation of the aggregator.
-pub(crate) struct Invocation {
-    pub incarnation: u32,
-    pub deployment: usize,
-    instance: usize,
-    /// Devices whose items it has read since it last wrote them.
-    pub read: BTreeSet<DeviceId>,
-    /// Devices whose last write failed its condition.
-    pub refused: BTreeSet<DeviceId>,
-    /// Devices that it wrote.
-    pub wrote: Vec<usize>,
-    /// Whether a look-up brought pages.
-    pub found_pages: bool,
-    /// Whether there was a look-up at all.
-    pub looked_up: bool,
-    /// How often a condition of its failed.
-    pub overtaken: usize,
-    /// Who waits for its answer: (poller, slot, lane); nobody once it timed out.
-    waits: Option<(usize, usize, usize)>,
-    first_sequence: SequenceNumber,
-    last_sequence: SequenceNumber,
-    running: Option<Running>,
-}
 
 impl Simulation<'_> {
     pub fn config(&self) -> MappingConfig {

@@ -1,8 +1,8 @@
 //! What a call to a port does, and what comes back.
 
 use crate::coverage::{Branch, Fault};
-use crate::delivery::Poller;
 use crate::oracle::{Guarantee, Judge, Verdict, broken};
+use crate::pollers::Poller;
 use crate::run::{Letter, Simulation};
 use crate::virtual_ports::{Operation, Reply, Request, injected};
 use aggregator::LedgerMode;

@@ -25,6 +25,7 @@ pub mod kpl;
 pub mod model;
 mod operators;
 mod oracle;
+mod pollers;
 mod random;
 mod run;
 pub mod shrink;

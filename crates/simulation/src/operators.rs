@@ -7,26 +7,10 @@ use crate::model::Step;
 use crate::oracle::Verdict;
 use crate::run::Simulation;
 use crate::stream::VirtualStream;
+use crate::table::Damage;
 use aggregator::LedgerMode;
 use base64::Engine as _;
 use telemetry::{DeviceId, RejectReason};
-
-/// Records that the mapping gave up, in its on-failure destination.
-#[derive(Debug)]
-pub(crate) struct Discarded {
-    pub incarnation: u32,
-    pub shard: usize,
-    pub records: Vec<usize>,
-}
-
-/// Damage that can be mended.
-#[derive(Debug)]
-pub(crate) enum Damage {
-    State(DeviceId, Vec<u8>, Vec<u8>),
-    Unreadable(DeviceId),
-    Page((DeviceId, String), Vec<u8>),
-    UnreadablePage((DeviceId, String)),
-}
 
 impl Simulation<'_> {
     pub fn happen(&mut self, step: &Step) -> Verdict {

@@ -1,13 +1,12 @@
 //! Runs a schedule: lets one thing happen at a time, chosen by the seed, until nothing is left to do.
 
 use crate::coverage::{Branch, Coverage, Fault};
-use crate::delivery::{Invocation, Poller};
 use crate::model::Schedule;
-use crate::operators::Discarded;
 use crate::oracle::{Guarantee, Oracle, Verdict, Violation, broken};
+use crate::pollers::{Discarded, Invocation, Poller};
 use crate::random::Random;
 use crate::stream::VirtualStream;
-use crate::table::Table;
+use crate::table::{Damage, Table};
 use crate::virtual_ports::Virtual;
 use aggregator::{Aggregator, Settings};
 use event_source_mapping::{EventSource, Moment};
@@ -67,7 +66,7 @@ pub(crate) struct Simulation<'a> {
     pub deployments: Vec<Deployment>,
     pub oracle: Oracle<'a>,
     pub coverage: Coverage,
-    pub damage: Vec<crate::operators::Damage>,
+    pub damage: Vec<Damage>,
     pub source: Arc<EventSource>,
     pub now_ns: i128,
     pub calm: bool,

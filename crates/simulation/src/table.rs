@@ -67,3 +67,12 @@ impl Table {
         Ok(())
     }
 }
+
+/// Damage that can be mended.
+#[derive(Debug)]
+pub(crate) enum Damage {
+    State(DeviceId, Vec<u8>, Vec<u8>),
+    Unreadable(DeviceId),
+    Page((DeviceId, String), Vec<u8>),
+    UnreadablePage((DeviceId, String)),
+}

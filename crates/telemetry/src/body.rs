@@ -1,9 +1,7 @@
 //! The three bodies that devices post: one reading, a series, a batch.
 
 use crate::scan::{self, Document, Item, Items, Members, document};
-use crate::{
-    DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, RejectReason, Rejection, Series, Timestamp,
-};
+use crate::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, RejectReason, Rejection, Timestamp};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -14,19 +12,6 @@ use std::fmt;
 pub fn parse_reading(body: &[u8]) -> Result<Reading, Rejection> {
     let document = document(body)?;
     Ok(reading(object(&document.members, Path::BODY)?, Path::BODY)?.as_ref().to_reading())
-}
-
-/// Parses the body of `POST /data/series`: refused whole if one reading is wrong.
-///
-/// # Errors
-/// A [`Rejection`] that names the member that is wrong and its rule.
-pub fn parse_series(body: &[u8]) -> Result<Series, Rejection> {
-    let (mut device, mut readings) = (None, Vec::new());
-    let (device_id, _) = visit_series(body, |_, reading| {
-        let device: &DeviceId = device.get_or_insert_with(|| reading.to_device_id());
-        readings.push(reading.with_device(device.clone()));
-    })?;
-    Ok(Series { device_id, readings })
 }
 
 /// Passes on the readings of a `POST /data/series` body one by one, with their places, and returns their device and
@@ -47,25 +32,6 @@ pub fn visit_series(body: &[u8], mut visit: impl FnMut(usize, ReadingRef<'_>)) -
         visit(index, series_reading(&device, item, index)?.as_ref());
     }
     Ok((DeviceId::checked(&device), items.len() as u64))
-}
-
-/// One reading of a batch, and its own body as it was posted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BatchEntry<'a> {
-    /// The reading.
-    pub reading: Reading,
-    /// Its JSON object.
-    pub body: &'a str,
-}
-
-/// Parses the body of `POST /data/batch`: refused whole if one reading is wrong.
-///
-/// # Errors
-/// A [`Rejection`] that names the member that is wrong and its rule.
-pub fn parse_batch(body: &[u8]) -> Result<Vec<BatchEntry<'_>>, Rejection> {
-    let mut entries = Vec::new();
-    visit_batch(body, |reading, body| entries.push(BatchEntry { reading: reading.to_reading(), body }))?;
-    Ok(entries)
 }
 
 /// Passes on the readings of a `POST /data/batch` body one by one, each with its own body as it was posted. Where a

@@ -15,9 +15,9 @@ mod scan;
 mod stream_record;
 mod timestamp;
 
-pub use body::{BatchEntry, parse_batch, parse_reading, parse_series, visit_batch, visit_series};
+pub use body::{parse_reading, visit_batch, visit_series};
 pub use identity::{event_id_hash, value_check};
-pub use reading::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef, Series};
+pub use reading::{DeviceId, EventId, MAX_MAGNITUDE, MAX_READINGS, Reading, ReadingRef};
 pub use reject::{RejectReason, Rejection};
 pub use scan::{Scanner, string};
 pub use stream_record::{

@@ -128,21 +128,7 @@ impl ReadingRef<'_> {
 
     /// The reading by itself.
     pub fn to_reading(&self) -> Reading {
-        self.with_device(self.to_device_id())
-    }
-
-    /// The reading by itself, with its device where that is at hand.
-    pub(crate) fn with_device(&self, device_id: DeviceId) -> Reading {
         let event_id = self.event_id.map(|text| EventId(text.to_owned()));
-        Reading { device_id, timestamp: self.timestamp, value: self.value, event_id }
+        Reading { device_id: self.to_device_id(), timestamp: self.timestamp, value: self.value, event_id }
     }
-}
-
-/// 1–500 valid readings of one device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The device.
-    pub device_id: DeviceId,
-    /// Its readings, in the order posted.
-    pub readings: Vec<Reading>,
 }

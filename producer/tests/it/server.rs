@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use telemetry::{Reading, parse_batch, parse_reading, parse_series};
+use telemetry::{Reading, parse_reading, visit_batch, visit_series};
 
 /// One post, as it arrived.
 pub struct Post {
@@ -15,15 +15,14 @@ pub struct Post {
 impl Post {
     /// Its readings, or what the contract's 400 says.
     pub fn readings(&self) -> Result<Vec<Reading>, String> {
-        let readings = match self.path.as_str() {
-            "/data" => parse_reading(&self.body).map(|reading| vec![reading]),
-            "/data/series" => parse_series(&self.body).map(|series| series.readings),
-            "/data/batch" => {
-                parse_batch(&self.body).map(|batch| batch.into_iter().map(|entry| entry.reading).collect())
-            }
+        let mut readings = Vec::new();
+        let read = match self.path.as_str() {
+            "/data" => parse_reading(&self.body).map(|reading| readings.push(reading)),
+            "/data/series" => visit_series(&self.body, |_, reading| readings.push(reading.to_reading())).map(drop),
+            "/data/batch" => visit_batch(&self.body, |reading, _| readings.push(reading.to_reading())),
             path => return Err(format!("no such path: {path}")),
         };
-        readings.map_err(|rejection| rejection.detail)
+        read.map(|()| readings).map_err(|rejection| rejection.detail)
     }
 }
 

@@ -2,7 +2,19 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use telemetry::{RejectReason, parse_batch, parse_reading, parse_series};
+use telemetry::{Reading, RejectReason, Rejection, parse_reading, visit_batch, visit_series};
+
+fn parse_series(body: &[u8]) -> Result<Vec<Reading>, Rejection> {
+    let mut readings = Vec::new();
+    visit_series(body, |_, reading| readings.push(reading.to_reading()))?;
+    Ok(readings)
+}
+
+fn parse_batch(body: &[u8]) -> Result<Vec<(Reading, &str)>, Rejection> {
+    let mut readings = Vec::new();
+    visit_batch(body, |reading, body| readings.push((reading.to_reading(), body)))?;
+    Ok(readings)
+}
 
 fn reading() -> Value {
     json!({"device_id": "d-1", "timestamp": "2026-01-31T12:00:00Z", "value": 1.5})
@@ -113,7 +125,7 @@ fn json_is_taken_to_a_depth_of_128_and_not_of_129() {
     let too_deep = |place: &str| {
         Some(format!(r#"{place}: the member "note" is nested too deep; JSON is taken to a depth of 128"#))
     };
-    let detail = |rejection: Option<telemetry::Rejection>| rejection.map(|rejection| rejection.detail);
+    let detail = |rejection: Option<Rejection>| rejection.map(|rejection| rejection.detail);
     assert_eq!(detail(parse_reading(one(127).as_bytes()).err()), None);
     assert_eq!(detail(parse_reading(one(128).as_bytes()).err()), too_deep("the body"));
     for parse in [|body: &str| parse_series(body.as_bytes()).err(), |body: &str| parse_batch(body.as_bytes()).err()] {
@@ -128,7 +140,7 @@ fn json_is_taken_to_a_depth_of_128_and_not_of_129() {
 fn a_series_is_refused_whole_naming_the_reading() {
     let item = json!({"timestamp": "2026-01-31T12:00:00Z", "value": 1});
     let mut series = json!({"device_id": "d", "readings": [item, item, item]});
-    assert_eq!(parse_series(series.to_string().as_bytes()).unwrap().readings.len(), 3);
+    assert_eq!(parse_series(series.to_string().as_bytes()).unwrap().len(), 3);
     series["readings"][2]["value"] = json!("x");
     let rejection = parse_series(series.to_string().as_bytes()).unwrap_err();
     assert!(rejection.detail.starts_with("`readings[2].value`: "), "{rejection}");
@@ -159,8 +171,8 @@ fn a_batch_keeps_each_body_as_it_was_posted() {
     let body = br#"{"readings": [ {"device_id":"a","timestamp":"2026-01-31T12:00:00Z","value":1.50,"unit":"K"} ,
         {"value":2e0,"device_id":"b","timestamp":"2026-01-31T12:00:00Z"}]}"#;
     let entries = parse_batch(body).unwrap();
-    assert_eq!(entries[0].body, r#"{"device_id":"a","timestamp":"2026-01-31T12:00:00Z","value":1.50,"unit":"K"}"#);
-    assert_eq!((entries[1].reading.device_id.as_str(), entries[1].reading.value), ("b", 2.0));
+    assert_eq!(entries[0].1, r#"{"device_id":"a","timestamp":"2026-01-31T12:00:00Z","value":1.50,"unit":"K"}"#);
+    assert_eq!((entries[1].0.device_id.as_str(), entries[1].0.value), ("b", 2.0));
 }
 
 #[test]
