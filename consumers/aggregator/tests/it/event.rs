@@ -126,3 +126,22 @@ fn what_is_no_record_is_an_error_that_names_the_member() {
         assert!(error.contains(member), "{error}");
     }
 }
+
+#[test]
+fn what_is_no_event_is_an_error_that_says_what_is_missing() {
+    for (event, named) in [
+        ("{}", "`Records`"),
+        ("[]", "`Records`"),
+        (r#"{"Records":{}}"#, "`Records`"),
+        (r#"{"Records":[1]}"#, "`Records`"),
+        (r#"{"Records":[{"kinesis":[]}]}"#, "`Records`"),
+        (r#"{"Records":[{}]}"#, "`partitionKey`: is missing"),
+        (r#"{"Records":[{"kinesis":{"partitionKey":null}}]}"#, "`partitionKey`: must be a string"),
+        (r#"{"Records":[],"#, "EOF"),
+    ] {
+        let error = serde_json::from_str::<RecordBatch>(event).unwrap_err().to_string();
+        assert!(error.contains(named), "{event}: {error}");
+    }
+    let RecordBatch(records) = serde_json::from_str(r#"{"x":[{"y":"\"]"}],"Records":[]}"#).unwrap();
+    assert_eq!(records, []);
+}
