@@ -63,7 +63,7 @@ pub(crate) struct Invocation {
     pub looked_up: bool,
     /// How often a condition of its failed.
     pub overtaken: usize,
-    /// Who waits for its answer: (poller, slot, lane); nobody once it timed out.
+    /// Where its answer goes: (poller, slot, lane); nowhere once it timed out.
     pub waits: Option<(usize, usize, usize)>,
     pub first_sequence: SequenceNumber,
     pub last_sequence: SequenceNumber,

@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-/// Damage that can be mended.
+/// Damage that can be repaired.
 #[derive(Debug)]
 pub(crate) enum Damage {
     State(DeviceId, Vec<u8>, Vec<u8>),

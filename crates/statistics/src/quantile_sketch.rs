@@ -11,7 +11,7 @@ pub const LEAST_BYTE_CAP: usize = 48;
 
 /// Pushed keys wait until there are this many, and are then sorted and folded together.
 const PENDING_MAX: usize = 512;
-/// So few of them are put in their places one by one.
+/// Up to this many of them are put in their places one by one.
 const FEW: usize = 4;
 
 /// Quantiles of a multiset of doubles within a cap in bytes.
